@@ -1,0 +1,99 @@
+//! What a handler may use: one shard's keyspace, the time of the command, the reply, the effects, the session.
+
+use super::effects::Effects;
+use crate::ids::{ConnId, DbIndex};
+use crate::keyspace::{Entry, Keyspace};
+use crate::resp::{Protocol, Reply};
+use crate::types::Value;
+
+/// A connection's state that commands read and change (`SELECT`, `HELLO`, `AUTH`, `CLIENT SETNAME` …).
+/// It lives on the connection's home shard; only commands with `Route::Home` and `Route::Engine` change it.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    pub id: ConnId,
+    pub db: DbIndex,
+    pub protocol: Protocol,
+    pub authenticated: bool,
+    pub name: Vec<u8>,
+    pub lib_name: Vec<u8>,
+    pub lib_ver: Vec<u8>,
+    pub no_evict: bool,
+    pub no_touch: bool,
+    /// `CLIENT REPLY OFF` / `SKIP`.
+    pub reply_off: bool,
+    pub reply_skip_next: bool,
+    /// `host:port` of the peer, of the socket that accepted it.
+    pub peer: String,
+    pub local: String,
+    pub created_ms: i64,
+    /// `QUIT` was answered: close after the reply is sent.
+    pub close_after_reply: bool,
+}
+
+/// Everything a data command may use. Time and randomness are arguments of the engine and arrive here.
+pub struct Ctx<'a> {
+    pub keyspace: &'a mut Keyspace,
+    pub reply: Reply<'a>,
+    pub effects: &'a mut Effects,
+    pub db: DbIndex,
+    /// Unix time in milliseconds; one value for a whole command or transaction.
+    pub now_ms: i64,
+    /// A seeded generator (RANDOMKEY, SPOP …): what it decides must be in the effect.
+    pub random: &'a mut fastrand::Rng,
+    /// Replay of a log: nothing expires, nothing is refused, replies are dropped.
+    pub replaying: bool,
+    /// Keys were lent by other shards for this command (a cross-shard command): effects must name one key each
+    /// and not read other keys (RENAME states DEL and RESTORE).
+    pub gathered: bool,
+    /// Expired keys may be deleted when met (not in the refusing state: then they only read as absent).
+    pub may_expire: bool,
+    pub stats: &'a mut CommandStats,
+}
+
+/// Counters that data commands raise.
+#[derive(Default, Debug, Clone)]
+pub struct CommandStats {
+    pub keyspace_hits: u64,
+    pub keyspace_misses: u64,
+    pub expired_keys: u64,
+}
+
+impl<'a> Ctx<'a> {
+    /// The entry of a key that is there and not expired. An expired one is deleted, with its DEL as an effect.
+    /// Does not count as hit or miss.
+    pub fn find(&mut self, key: &[u8]) -> Option<Entry> {
+        self.find_in(self.db, key)
+    }
+
+    pub fn find_in(&mut self, db: DbIndex, key: &[u8]) -> Option<Entry> {
+        let entry = self.keyspace.find(db, key)?;
+        if self.replaying || self.keyspace.expire_at_ms(entry).is_none_or(|at| at > self.now_ms) {
+            return Some(entry);
+        }
+        if self.may_expire {
+            self.keyspace.remove(entry);
+            self.effects.push(db, &[b"DEL", key]);
+            self.stats.expired_keys += 1;
+        }
+        None
+    }
+
+    /// As `find`, and counts a hit or a miss: what reading commands use.
+    pub fn read(&mut self, key: &[u8]) -> Option<Entry> {
+        let found = self.find(key);
+        match found {
+            Some(_) => self.stats.keyspace_hits += 1,
+            None => self.stats.keyspace_misses += 1,
+        }
+        found
+    }
+
+    pub fn value(&self, entry: Entry) -> &Value {
+        self.keyspace.value(entry)
+    }
+
+    /// States an effect in the command's database.
+    pub fn effect(&mut self, args: &[&[u8]]) {
+        self.effects.push(self.db, args);
+    }
+}
