@@ -174,9 +174,6 @@ impl Keyspace {
     pub fn swap(&mut self, a: DbIndex, b: DbIndex) {
         assert!(self.walk.is_none(), "the first form can't swap during a walk");
         self.dbs.swap(a as usize, b as usize);
-        for item in self.dbs[a as usize].values_mut().chain(self.dbs[b as usize].values_mut()) {
-            let _ = item;
-        }
         self.changes += 1;
         self.gate_all = self.write_lsn;
     }
