@@ -1,0 +1,271 @@
+//! Reads an RDB item by item, from any source of bytes, of any version and vendor in `format`.
+//!
+//! A file is good when: 1. its magic and version are known; 2. every item is whole and of a known kind; 3. it ends with EOF;
+//! 4. from version 5 on, the checksum behind EOF is 0 or that of all bytes before it. Bytes behind that are not looked at.
+
+use super::format::{self, CHECKSUM_SINCE, HEADER_BYTES, length, module_opcode, opcode, special, type_code};
+use super::input::{Input, Source};
+use super::lzf;
+use crate::error::{Error, Result};
+use crate::ids::DbIndex;
+use crate::types::{Str, Value};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vendor {
+    Redis,
+    /// The header is `VALKEY080`; type codes from 22 on mean something else than in Redis's files.
+    Valkey,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    Aux {
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
+    SelectDb(DbIndex),
+    ResizeDb {
+        keys: u64,
+        expires: u64,
+    },
+    /// Also when the expiry is in the past: what that means is the caller's matter.
+    Entry {
+        db: DbIndex,
+        key: Vec<u8>,
+        value: Value,
+        expire_at_ms: Option<i64>,
+    },
+    /// Source text of a library of functions.
+    Function(Vec<u8>),
+    /// State of a module that is not there; its bytes were skipped.
+    ModuleAux {
+        module_id: u64,
+    },
+    /// The stored checksum, compared already; 0 = the writer computed none.
+    Eof {
+        crc: u64,
+    },
+}
+
+pub struct Reader<S> {
+    input: Input<S>,
+    vendor: Vendor,
+    version: u32,
+    db: DbIndex,
+    ended: bool,
+}
+
+enum Length {
+    Plain(u64),
+    Special(u8),
+}
+
+impl<S: Source> Reader<S> {
+    /// Reads the header.
+    pub fn new(source: S, path: impl Into<String>) -> Result<Reader<S>> {
+        Reader::from_input(Input::new(source, path))
+    }
+
+    /// For an RDB that stands at the beginning of another file.
+    pub fn from_input(mut input: Input<S>) -> Result<Reader<S>> {
+        let offset = input.offset();
+        let header: [u8; HEADER_BYTES] = input.array()?;
+        let (vendor, version) = parse_header(&header, input.path(), offset)?;
+        Ok(Reader { input, vendor, version, db: 0, ended: false })
+    }
+
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    pub fn vendor(&self) -> Vendor {
+        self.vendor
+    }
+
+    /// Of the next item.
+    pub fn offset(&self) -> u64 {
+        self.input.offset()
+    }
+
+    /// What follows the RDB, after `Eof`.
+    pub fn into_input(self) -> Input<S> {
+        self.input
+    }
+
+    /// `None` after `Eof` only: a file that ends without it is corrupt.
+    pub fn next_item(&mut self) -> Result<Option<Item>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let offset = self.input.offset();
+        let code = self.input.u8()?;
+        match code {
+            opcode::AUX => Ok(Item::Aux { name: self.string()?, value: self.string()? }),
+            opcode::SELECTDB => self.select_db(offset),
+            opcode::RESIZEDB => Ok(Item::ResizeDb { keys: self.plain_length()?, expires: self.plain_length()? }),
+            opcode::FUNCTION2 => self.string().map(Item::Function),
+            opcode::MODULE_AUX => self.module_aux(),
+            opcode::EOF => self.eof(),
+            opcode::SLOT_INFO => {
+                for _ in 0..3 {
+                    self.plain_length()?;
+                }
+                return self.next_item();
+            }
+            _ => self.entry(code, offset),
+        }
+        .map(Some)
+    }
+
+    fn select_db(&mut self, offset: u64) -> Result<Item> {
+        let db = self.plain_length()?;
+        self.db = DbIndex::try_from(db).map_err(|_| self.input.corrupt(offset, format!("database number {db}")))?;
+        Ok(Item::SelectDb(self.db))
+    }
+
+    fn eof(&mut self) -> Result<Item> {
+        self.ended = true;
+        if self.version < CHECKSUM_SINCE {
+            return Ok(Item::Eof { crc: 0 });
+        }
+        let computed = self.input.crc();
+        let offset = self.input.offset();
+        let stored = u64::from_le_bytes(self.input.array()?);
+        if stored != 0 && stored != computed {
+            return Err(self.input.corrupt(offset, format!("checksum {stored:016x}, expected {computed:016x}")));
+        }
+        Ok(Item::Eof { crc: stored })
+    }
+
+    /// `code` is the first byte of the entry: its type, or what stands before that.
+    fn entry(&mut self, mut code: u8, offset: u64) -> Result<Item> {
+        let mut expire_at_ms = None;
+        loop {
+            match code {
+                opcode::EXPIRETIME_MS => expire_at_ms = Some(i64::from_le_bytes(self.input.array()?)),
+                opcode::EXPIRETIME => expire_at_ms = Some(i32::from_le_bytes(self.input.array()?) as i64 * 1000),
+                opcode::IDLE => _ = self.plain_length()?,
+                opcode::FREQ => _ = self.input.u8()?,
+                opcode::FIRST.. => return Err(self.unknown_opcode(code, offset)),
+                _ => break,
+            }
+            code = self.input.u8()?;
+        }
+        let key = self.string()?;
+        let value = self.read_value(code, &key)?;
+        Ok(Item::Entry { db: self.db, key, value, expire_at_ms })
+    }
+
+    fn unknown_opcode(&self, code: u8, offset: u64) -> Error {
+        Error::unsupported(self.input.path(), offset, format!("opcode {code} in an RDB of version {}", self.version))
+    }
+
+    /// New types are added here.
+    fn read_value(&mut self, type_code: u8, key: &[u8]) -> Result<Value> {
+        let offset = self.input.offset();
+        match type_code {
+            type_code::STRING => Ok(Value::Str(Str::new(&self.string()?))),
+            _ => {
+                let cause = format!("value type {type_code} of key '{}' is not supported", key.escape_ascii());
+                Err(Error::unsupported(self.input.path(), offset, cause))
+            }
+        }
+    }
+
+    fn module_aux(&mut self) -> Result<Item> {
+        let module_id = self.plain_length()?;
+        loop {
+            let offset = self.input.offset();
+            match self.plain_length()? {
+                module_opcode::EOF => return Ok(Item::ModuleAux { module_id }),
+                module_opcode::SINT | module_opcode::UINT => _ = self.plain_length()?,
+                module_opcode::FLOAT => self.input.skip(4)?,
+                module_opcode::DOUBLE => self.input.skip(8)?,
+                module_opcode::STRING => _ = self.string()?,
+                other => return Err(self.input.corrupt(offset, format!("module data of kind {other}"))),
+            }
+        }
+    }
+
+    fn length(&mut self) -> Result<Length> {
+        let offset = self.input.offset();
+        let first = self.input.u8()?;
+        match first {
+            0..=0x3f => Ok(Length::Plain(first as u64)),
+            0x40..=0x7f => Ok(Length::Plain(u16::from_be_bytes([first & 0x3f, self.input.u8()?]) as u64)),
+            length::BITS_32 => Ok(Length::Plain(u32::from_be_bytes(self.input.array()?) as u64)),
+            length::BITS_64 => Ok(Length::Plain(u64::from_be_bytes(self.input.array()?))),
+            length::SPECIAL.. => Ok(Length::Special(first & 0x3f)),
+            _ => Err(self.input.corrupt(offset, format!("byte {first:#04x} begins no length"))),
+        }
+    }
+
+    fn plain_length(&mut self) -> Result<u64> {
+        let offset = self.input.offset();
+        match self.length()? {
+            Length::Plain(len) => Ok(len),
+            Length::Special(form) => Err(self.input.corrupt(offset, format!("string form {form} where a length is expected"))),
+        }
+    }
+
+    fn string(&mut self) -> Result<Vec<u8>> {
+        let offset = self.input.offset();
+        match self.length()? {
+            Length::Plain(len) => self.input.bytes(len),
+            Length::Special(special::INT8) => Ok(decimal(i8::from_le_bytes(self.input.array()?))),
+            Length::Special(special::INT16) => Ok(decimal(i16::from_le_bytes(self.input.array()?))),
+            Length::Special(special::INT32) => Ok(decimal(i32::from_le_bytes(self.input.array()?))),
+            Length::Special(special::LZF) => self.lzf_string(offset),
+            Length::Special(form) => Err(self.input.corrupt(offset, format!("unknown string form {form}"))),
+        }
+    }
+
+    fn lzf_string(&mut self, offset: u64) -> Result<Vec<u8>> {
+        let stream_len = self.plain_length()?;
+        let original_len = self.plain_length()?;
+        let stream = self.input.bytes(stream_len)?;
+        lzf::decompress(&stream, original_len as usize)
+            .ok_or_else(|| self.input.corrupt(offset, format!("LZF string of {stream_len} bytes does not give {original_len}")))
+    }
+}
+
+/// The value of a DUMP payload: a type code and the value. Bytes behind it are an error.
+pub(super) fn read_single_value(payload: &[u8]) -> Result<Value> {
+    let (&type_code, value) = payload.split_first().ok_or_else(|| Error::corrupt("payload", 0, "empty"))?;
+    let version = format::REDIS_VERSION_MAX;
+    let input = Input::with_buffer(value, "payload", value.len().clamp(16, 16 * 1024));
+    let mut reader = Reader { input, vendor: Vendor::Redis, version, db: 0, ended: false };
+    let value = reader.read_value(type_code, b"")?;
+    match reader.input.peek(1)?.len() {
+        0 => Ok(value),
+        _ => Err(reader.input.corrupt(reader.input.offset(), "bytes behind the value")),
+    }
+}
+
+fn parse_header(header: &[u8; HEADER_BYTES], path: &str, offset: u64) -> Result<(Vendor, u32)> {
+    let vendor_and_digits = match header {
+        [b'R', b'E', b'D', b'I', b'S', digits @ ..] => Some((Vendor::Redis, &digits[..])),
+        [b'V', b'A', b'L', b'K', b'E', b'Y', digits @ ..] => Some((Vendor::Valkey, &digits[..])),
+        _ => None,
+    };
+    let parsed = vendor_and_digits.and_then(|(vendor, digits)| Some((vendor, parse_digits(digits)?)));
+    let Some((vendor, version)) = parsed else {
+        return Err(Error::corrupt(path, offset, format!("'{}' is no header of an RDB", header.escape_ascii())));
+    };
+    let known = match vendor {
+        Vendor::Redis => (1..=format::REDIS_VERSION_MAX).contains(&version),
+        Vendor::Valkey => version == format::VALKEY_VERSION,
+    };
+    if !known {
+        return Err(Error::unsupported(path, offset, format!("{vendor:?} RDB version {version}")));
+    }
+    Ok((vendor, version))
+}
+
+fn parse_digits(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + (digit - b'0') as u32))
+}
+
+fn decimal(value: impl ToString) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
