@@ -12,6 +12,7 @@
 //!
 //! This module never opens a file and never reads the clock: bytes arrive through `Source` and leave in a `Vec<u8>`.
 
+pub mod bodies;
 pub mod crc64;
 pub mod dump;
 pub mod format;

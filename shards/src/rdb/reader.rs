@@ -87,6 +87,11 @@ impl<S: Source> Reader<S> {
         self.input.offset()
     }
 
+    /// Whether an AUX field comes next.
+    pub fn at_aux(&mut self) -> Result<bool> {
+        Ok(self.input.peek(1)?.first() == Some(&opcode::AUX))
+    }
+
     /// What follows the RDB, after `Eof`.
     pub fn into_input(self) -> Input<S> {
         self.input

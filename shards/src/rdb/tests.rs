@@ -19,7 +19,9 @@ fn strings() -> Vec<Vec<u8>> {
     all
 }
 
-fn file(entries: &[(u16, Vec<u8>, Vec<u8>, Option<i64>)]) -> Vec<u8> {
+type Entry = (u16, Vec<u8>, Vec<u8>, Option<i64>);
+
+fn file(entries: &[Entry]) -> Vec<u8> {
     let mut out = Vec::new();
     encode_header(&mut out, 9, &[("redis-ver", "7.2.0"), ("ctime", "1")]);
     for (db, key, value, expire) in entries {
