@@ -133,26 +133,39 @@ impl<S: Source> Input<S> {
 
     /// `len` bytes, whatever a damaged file claims: memory grows only as bytes arrive.
     pub fn bytes(&mut self, len: u64) -> Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity((len as usize).min(GROWTH_STEP));
-        while (bytes.len() as u64) < len {
-            let missing = len - bytes.len() as u64;
-            let piece = self.piece(missing)?;
-            bytes.extend_from_slice(piece);
+        let start = self.offset();
+        match self.bytes_unless_end(len)? {
+            Some(bytes) => Ok(bytes),
+            None => Err(self.ended(len - (self.offset() - start))),
         }
-        Ok(bytes)
+    }
+
+    /// `None` when the file ends before; then all of it was consumed.
+    pub fn bytes_unless_end(&mut self, len: u64) -> Result<Option<Vec<u8>>> {
+        let mut bytes = Vec::with_capacity(len.min(GROWTH_STEP as u64) as usize);
+        while (bytes.len() as u64) < len {
+            match self.piece(len - bytes.len() as u64)? {
+                [] => return Ok(None),
+                piece => bytes.extend_from_slice(piece),
+            }
+        }
+        Ok(Some(bytes))
     }
 
     pub fn skip(&mut self, mut len: u64) -> Result<()> {
         while len > 0 {
-            len -= self.piece(len)?.len() as u64;
+            match self.piece(len)?.len() {
+                0 => return Err(self.ended(len)),
+                skipped => len -= skipped as u64,
+            }
         }
         Ok(())
     }
 
-    /// Consumes between one and `max` bytes.
+    /// Consumes at most `max` bytes; none only at the end of the file.
     fn piece(&mut self, max: u64) -> Result<&[u8]> {
-        if self.pos == self.end && self.refill()? == 0 {
-            return Err(self.ended(max));
+        if self.pos == self.end {
+            self.refill()?;
         }
         let start = self.pos;
         let len = ((self.end - start) as u64).min(max) as usize;

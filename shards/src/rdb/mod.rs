@@ -12,12 +12,15 @@
 //!
 //! This module never opens a file and never reads the clock: bytes arrive through `Source` and leave in a `Vec<u8>`.
 
+pub mod aof;
+pub mod aof_manifest;
 pub mod bodies;
 pub mod crc64;
 pub mod dump;
 pub mod format;
 pub mod input;
 pub mod lzf;
+pub mod quoting;
 pub mod reader;
 pub mod writer;
 
