@@ -1,0 +1,108 @@
+//! Where the walk's entries go: encoded at once when small, remembered by a cheap clone when big.
+
+use crate::ids::DbIndex;
+use crate::keyspace::WalkSink;
+use crate::log::format::crc64;
+use crate::manifest::BaseFormat;
+use crate::rdb::aof::{encode_entry_as_commands, encode_select};
+use crate::rdb::bodies::{Body, BodyWriter};
+use crate::rdb::writer::Compression;
+use crate::types::Value;
+use std::any::Any;
+use std::collections::VecDeque;
+
+/// Values above this are saved in pieces, after the small ones.
+pub const BIG_VALUE_BYTES: usize = 64 * 1024;
+
+pub struct BigEntry {
+    pub db: DbIndex,
+    pub key: Vec<u8>,
+    pub value: Value,
+    pub expire_at_ms: Option<i64>,
+}
+
+/// Entries encoded in the base's format, one after another.
+pub enum Encoder {
+    Rdb(BodyWriter),
+    Commands { out: Vec<u8>, digest: crc64fast::Digest, bytes: u64, db: DbIndex },
+}
+
+impl Encoder {
+    pub fn new(format: BaseFormat, compression: Compression) -> Encoder {
+        match format {
+            BaseFormat::Rdb => Encoder::Rdb(BodyWriter::new(compression)),
+            // Every AOF begins in database 0.
+            BaseFormat::Commands => Encoder::Commands { out: Vec::new(), digest: crc64fast::Digest::new(), bytes: 0, db: 0 },
+        }
+    }
+
+    pub fn entry(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
+        match self {
+            Encoder::Rdb(body) => body.entry(db, key, value, expire_at_ms),
+            Encoder::Commands { out, db: selected, .. } => {
+                if *selected != db {
+                    encode_select(out, db);
+                    *selected = db;
+                }
+                encode_entry_as_commands(out, key, value, expire_at_ms);
+            }
+        }
+    }
+
+    pub fn pending_bytes(&self) -> usize {
+        match self {
+            Encoder::Rdb(body) => body.pending_bytes(),
+            Encoder::Commands { out, .. } => out.len(),
+        }
+    }
+
+    pub fn take(&mut self) -> Vec<u8> {
+        match self {
+            Encoder::Rdb(body) => body.take(),
+            Encoder::Commands { out, digest, bytes, .. } => {
+                digest.write(out);
+                *bytes += out.len() as u64;
+                std::mem::take(out)
+            }
+        }
+    }
+
+    /// The last bytes, and what the body is; for commands `crc` is CRC-64/XZ.
+    pub fn finish(mut self) -> (Vec<u8>, Body) {
+        let last = self.take();
+        match self {
+            Encoder::Rdb(body) => {
+                let (none, body) = body.finish();
+                assert!(none.is_empty(), "everything was just taken");
+                (last, body)
+            }
+            Encoder::Commands { digest, bytes, .. } => {
+                (last, Body { bytes, crc: if bytes == 0 { crc64(&[]) } else { digest.sum64() }, version: 0, dbs: Vec::new() })
+            }
+        }
+    }
+}
+
+pub struct BaseSink {
+    pub encoder: Encoder,
+    pub big: VecDeque<BigEntry>,
+}
+
+impl WalkSink for BaseSink {
+    fn entry(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
+        // A commands file has one body only: its big values are encoded whole, from the clone, when their turn comes.
+        if value.as_str().is_some_and(|s| s.len() > BIG_VALUE_BYTES) {
+            self.big.push_back(BigEntry { db, key: key.to_vec(), value: value.clone(), expire_at_ms });
+        } else {
+            self.encoder.entry(db, key, value, expire_at_ms);
+        }
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}

@@ -1,0 +1,516 @@
+//! The coordinator: the one order of everything that touches several shards, the barriers, and the manifest.
+//!
+//! A barrier is how a mark or a cut becomes one point of the order of all writes:
+//! ```text
+//!   coordinator   hold new transactions; Pause ─→ all      Place ─→ all; send what was held
+//!   shard         finish its transactions, execute         do the action, go on
+//!                 nothing more; ←─ Paused
+//! ```
+//! When all have paused, nothing is in flight, so the action happens at one point on every shard: no transaction stands before it on
+//! one shard and after it on another, and no reply to something after it leaves before all have placed it (those that have not,
+//! stand still). A shard that does not pause in time (a long script) makes a periodic mark be abandoned.
+
+use super::closure::Closure;
+use super::manifest_writer::ManifestWriter;
+use super::message::{BarrierAction, Message, Request, Transaction};
+use crate::disk::{DiskQueue, FileIdentity};
+use crate::ids::{Generation, Lsn, Seq, ShardId};
+use crate::log::FsyncMode;
+use crate::log::writer::SegmentName;
+use crate::manifest::{Base, BaseFile, BaseFormat, Manifest, SegmentEntry, State};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// How often a mark is placed in `everysec` and `no`, when something was written.
+pub const EVERYSEC_PERIOD_MS: i64 = 1000;
+/// A periodic mark that is not paused for by then is abandoned, and tried again a period later.
+pub const PERIODIC_MARK_PATIENCE_MS: i64 = 50;
+
+pub type JobId = u64;
+
+/// What an administrator (or the server itself) asks of all shards together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Job {
+    /// `CONFIG SET appendfsync`.
+    SetMode(FsyncMode),
+    /// A base of one cut; `start_log`: `CONFIG SET appendonly yes`.
+    Snapshot { format: BaseFormat, start_log: bool },
+    /// `CONFIG SET appendonly no`.
+    EndLog,
+    /// Everything durable, then the manifest says so.
+    Stop,
+}
+
+pub type JobResult = (JobId, Result<(), String>);
+
+#[derive(Default)]
+pub struct CoordinatorOutput {
+    pub messages: Vec<(ShardId, Message)>,
+    pub results: Vec<JobResult>,
+}
+
+struct Barrier {
+    seq: Seq,
+    action: BarrierAction,
+    paused: usize,
+    since_ms: i64,
+    is_periodic: bool,
+}
+
+/// A mark (or an end) that was placed and is waited for to be durable everywhere.
+struct Durability {
+    seq: Seq,
+    action: BarrierAction,
+    lasts: Vec<Option<Lsn>>,
+    is_periodic: bool,
+}
+
+/// The base that is being written.
+struct Snapshot {
+    base: u64,
+    format: BaseFormat,
+    mode: FsyncMode,
+    log: bool,
+    files: Vec<Option<(BaseFile, u64)>>,
+}
+
+enum Stage {
+    Idle,
+    /// Shards make segments for the mode (or the log) that is coming.
+    Preparing { ready: usize },
+    /// The barrier is asked for or under way.
+    Placing,
+    /// Waiting for `Durability`, for `Snapshot`, or for the manifest.
+    Working,
+}
+
+/// What happens when the manifest that is written next (or now) is durable.
+enum OnCommit {
+    Listed(ShardId, u64),
+    Base { base: u64, remove: Vec<String>, log: bool },
+    Job,
+    Nothing,
+}
+
+pub struct Coordinator {
+    shards: u16,
+    generation: Generation,
+    manifest: Manifest,
+    writer: ManifestWriter,
+    on_next_commit: Vec<OnCommit>,
+    on_this_commit: Vec<OnCommit>,
+    next_seq: Seq,
+    closure: Closure,
+    held: VecDeque<Request>,
+    barrier: Option<Barrier>,
+    wanted_barrier: Option<BarrierAction>,
+    durabilities: Vec<Durability>,
+    snapshot: Option<Snapshot>,
+    job: Option<(JobId, Job)>,
+    stage: Stage,
+    jobs: VecDeque<(JobId, Job)>,
+    mode: FsyncMode,
+    logging: bool,
+    dirty: bool,
+    next_mark_ms: i64,
+    now_ms: i64,
+    stopped: bool,
+    refusing: bool,
+}
+
+impl Coordinator {
+    /// `manifest` is the one that the start has committed: its last generation is the one that runs now.
+    pub fn new(manifest: Manifest, now_ms: i64) -> Coordinator {
+        let generation = manifest.generations.last().expect("a start opens a generation");
+        let (shards, mode, logging, number) = (generation.shards, generation.mode, generation.logged, generation.number);
+        Coordinator {
+            shards,
+            generation: number,
+            manifest,
+            writer: ManifestWriter::default(),
+            on_next_commit: Vec::new(),
+            on_this_commit: Vec::new(),
+            next_seq: Seq(1),
+            closure: Closure::new(shards),
+            held: VecDeque::new(),
+            barrier: None,
+            wanted_barrier: None,
+            durabilities: Vec::new(),
+            snapshot: None,
+            job: None,
+            stage: Stage::Idle,
+            jobs: VecDeque::new(),
+            mode,
+            logging,
+            dirty: false,
+            next_mark_ms: now_ms + EVERYSEC_PERIOD_MS,
+            now_ms,
+            stopped: false,
+            refusing: false,
+        }
+    }
+
+    pub fn mode(&self) -> FsyncMode {
+        self.mode
+    }
+
+    pub fn logging(&self) -> bool {
+        self.logging
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// True while a base is being written, by job.
+    pub fn snapshot_running(&self) -> bool {
+        matches!(self.job, Some((_, Job::Snapshot { .. })))
+    }
+
+    pub fn open_transactions(&self) -> usize {
+        self.closure.open()
+    }
+
+    /// Jobs are done one after another.
+    pub fn start(&mut self, id: JobId, job: Job) {
+        self.jobs.push_back((id, job));
+    }
+
+    // --- Messages --------------------------------------------------------------------------------------------------
+
+    pub fn receive(&mut self, from: ShardId, message: Message, out: &mut CoordinatorOutput) {
+        match message {
+            Message::Submit(request) => self.submit(*request, out),
+            Message::Progress { executed, committed } => self.closure.progress(from, executed, committed),
+            Message::Dirty => self.dirty = true,
+            Message::Paused { seq } => self.paused(seq, out),
+            Message::Durable { seq, last } => self.durable(from, seq, last, out),
+            Message::ModeReady => self.mode_ready(),
+            Message::List { segment, bytes, forget } => self.list(segment, bytes, forget),
+            Message::BaseDone { base, file, first_segment } => self.base_done(from, base, file, first_segment),
+            Message::BaseFailed { base, cause } => self.base_failed(base, &cause, out),
+            Message::Fault { cause } => self.fault(&cause, out),
+            other => unreachable!("no shard sends this to the coordinator: {other:?}"),
+        }
+    }
+
+    fn submit(&mut self, request: Request, out: &mut CoordinatorOutput) {
+        if self.barrier.is_some() || self.stopped {
+            self.held.push_back(request);
+        } else {
+            self.begin(request, out);
+        }
+    }
+
+    fn begin(&mut self, request: Request, out: &mut CoordinatorOutput) {
+        let seq = self.take_seq();
+        self.closure.begin(seq, &request.participants);
+        let transaction = Arc::new(Transaction { seq, now_ms: self.now_ms, request });
+        for &shard in &transaction.request.participants {
+            out.messages.push((shard, Message::Begin(transaction.clone())));
+        }
+    }
+
+    fn take_seq(&mut self) -> Seq {
+        let seq = self.next_seq;
+        self.next_seq = Seq(seq.0 + 1);
+        seq
+    }
+
+    fn broadcast(&self, out: &mut CoordinatorOutput, make: impl Fn(ShardId) -> Message) {
+        out.messages.extend((0..self.shards).map(ShardId).map(|shard| (shard, make(shard))));
+    }
+
+    // --- Barriers --------------------------------------------------------------------------------------------------
+
+    fn start_barrier(&mut self, action: BarrierAction, is_periodic: bool, out: &mut CoordinatorOutput) {
+        assert!(self.barrier.is_none(), "one barrier at a time");
+        let seq = self.take_seq();
+        self.barrier = Some(Barrier { seq, action, paused: 0, since_ms: self.now_ms, is_periodic });
+        self.broadcast(out, |_| Message::Pause { seq });
+    }
+
+    fn paused(&mut self, seq: Seq, out: &mut CoordinatorOutput) {
+        let Some(barrier) = self.barrier.as_mut().filter(|barrier| barrier.seq == seq) else { return };
+        barrier.paused += 1;
+        if barrier.paused < self.shards as usize {
+            return;
+        }
+        let barrier = self.barrier.take().expect("just seen");
+        self.placed(barrier, out);
+        self.release(out);
+    }
+
+    /// All shards stand still: this is the one point.
+    fn placed(&mut self, barrier: Barrier, out: &mut CoordinatorOutput) {
+        let Barrier { seq, action, is_periodic, .. } = barrier;
+        self.broadcast(out, |_| Message::Place { seq, action: action.clone() });
+        match &action {
+            BarrierAction::Mark { .. } => self.dirty = false,
+            BarrierAction::Cut { base, format, log } => {
+                let files = vec![None; self.shards as usize];
+                self.snapshot = Some(Snapshot { base: *base, format: *format, mode: self.mode, log: *log, files });
+            }
+            BarrierAction::EndLog => self.logging = false,
+            BarrierAction::Stop => self.stopped = true,
+        }
+        if !matches!(action, BarrierAction::Cut { .. }) {
+            let lasts = vec![None; self.shards as usize];
+            self.durabilities.push(Durability { seq, action, lasts, is_periodic });
+        }
+        if !is_periodic {
+            self.stage = Stage::Working;
+        }
+    }
+
+    fn release(&mut self, out: &mut CoordinatorOutput) {
+        while !self.stopped && let Some(request) = self.held.pop_front() {
+            self.begin(request, out);
+        }
+    }
+
+    fn abandon_late_mark(&mut self, out: &mut CoordinatorOutput) {
+        let is_late = |barrier: &Barrier| barrier.is_periodic && self.now_ms - barrier.since_ms > PERIODIC_MARK_PATIENCE_MS;
+        if let Some(barrier) = self.barrier.take_if(|barrier| is_late(barrier)) {
+            self.broadcast(out, |_| Message::Abandon { seq: barrier.seq });
+            self.release(out);
+        }
+    }
+
+    fn durable(&mut self, from: ShardId, seq: Seq, last: Lsn, out: &mut CoordinatorOutput) {
+        let Some(at) = self.durabilities.iter().position(|durability| durability.seq == seq) else { return };
+        let durability = &mut self.durabilities[at];
+        durability.lasts[from.0 as usize] = Some(last);
+        let Some(lasts) = durability.lasts.iter().copied().collect::<Option<Vec<_>>>() else { return };
+        let durability = self.durabilities.swap_remove(at);
+        match durability.action {
+            BarrierAction::Mark { mode } => {
+                self.broadcast(out, |_| Message::MarkComplete { seq, mode });
+                if !durability.is_periodic {
+                    self.mode = mode;
+                    self.finish_job(Ok(()), out);
+                }
+            }
+            BarrierAction::EndLog | BarrierAction::Stop => {
+                let generation = self.manifest.generations.last_mut().expect("a start opens a generation");
+                if generation.logged && generation.log_ends.is_none() {
+                    generation.log_ends = Some(lasts);
+                }
+                if durability.action == BarrierAction::Stop {
+                    self.manifest.state = State::Clean;
+                }
+                self.on_next_commit.push(OnCommit::Job);
+            }
+            BarrierAction::Cut { .. } => unreachable!("a cut is done when its files are"),
+        }
+    }
+
+    // --- Jobs ------------------------------------------------------------------------------------------------------
+
+    fn advance_job(&mut self, out: &mut CoordinatorOutput) {
+        if self.job.is_none()
+            && let Some((id, job)) = self.jobs.pop_front()
+        {
+            self.job = Some((id, job));
+            self.begin_job(job, out);
+        }
+        if let (Stage::Placing, None, Some(action)) = (&self.stage, &self.barrier, self.wanted_barrier.clone()) {
+            self.wanted_barrier = None;
+            self.start_barrier(action, false, out);
+        }
+    }
+
+    fn begin_job(&mut self, job: Job, out: &mut CoordinatorOutput) {
+        if self.refusing && job != Job::Stop {
+            return self.finish_job(Err("the server refuses writes after a disk fault".into()), out);
+        }
+        match job {
+            Job::SetMode(mode) if !self.logging => {
+                self.mode = mode;
+                self.manifest.generations.last_mut().expect("a start opens a generation").mode = mode;
+                self.finish_job(Ok(()), out);
+            }
+            Job::SetMode(mode) => self.prepare(mode, out),
+            Job::Snapshot { start_log: true, .. } if !self.logging => self.prepare(self.mode, out),
+            Job::Snapshot { format, .. } => self.want_cut(format, self.logging),
+            Job::EndLog if !self.logging => self.finish_job(Ok(()), out),
+            Job::EndLog => self.want(BarrierAction::EndLog),
+            Job::Stop => self.want(BarrierAction::Stop),
+        }
+    }
+
+    fn prepare(&mut self, mode: FsyncMode, out: &mut CoordinatorOutput) {
+        self.stage = Stage::Preparing { ready: 0 };
+        self.broadcast(out, |_| Message::PrepareMode { mode });
+    }
+
+    fn mode_ready(&mut self) {
+        let Stage::Preparing { ready } = &mut self.stage else { return };
+        *ready += 1;
+        if *ready < self.shards as usize {
+            return;
+        }
+        match self.job {
+            Some((_, Job::SetMode(mode))) => self.want(BarrierAction::Mark { mode }),
+            Some((_, Job::Snapshot { format, .. })) => self.want_cut(format, true),
+            other => unreachable!("only these jobs prepare: {other:?}"),
+        }
+    }
+
+    fn want(&mut self, action: BarrierAction) {
+        self.stage = Stage::Placing;
+        self.wanted_barrier = Some(action);
+    }
+
+    fn want_cut(&mut self, format: BaseFormat, log: bool) {
+        let base = self.manifest.next_base.max(1);
+        self.manifest.next_base = base + 1;
+        self.want(BarrierAction::Cut { base, format, log });
+    }
+
+    fn finish_job(&mut self, outcome: Result<(), String>, out: &mut CoordinatorOutput) {
+        self.stage = Stage::Idle;
+        if let Some((id, _)) = self.job.take() {
+            out.results.push((id, outcome));
+        }
+    }
+
+    // --- Bases -----------------------------------------------------------------------------------------------------
+
+    fn base_done(&mut self, from: ShardId, base: u64, file: BaseFile, first_segment: u64) {
+        let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| snapshot.base == base) else { return };
+        snapshot.files[from.0 as usize] = Some((file, first_segment));
+        if snapshot.files.iter().all(Option::is_some) {
+            let snapshot = self.snapshot.take().expect("just seen");
+            self.adopt_base(snapshot);
+        }
+    }
+
+    /// The new base replaces the old one and every log before its cut.
+    fn adopt_base(&mut self, snapshot: Snapshot) {
+        let before = self.manifest.files();
+        let files: Vec<_> = snapshot.files.into_iter().map(|file| file.expect("all are done")).collect();
+        let generation = self.manifest.generations.last_mut().expect("a start opens a generation");
+        generation.segments.retain(|segment| segment.id >= files[segment.shard.0 as usize].1);
+        if snapshot.log {
+            generation.logged = true;
+            generation.log_ends = None;
+        }
+        let current = self.generation;
+        self.manifest.generations.retain(|generation| generation.number == current);
+        self.manifest.base = Some(Base {
+            id: snapshot.base,
+            generation: current,
+            mode: snapshot.mode,
+            format: snapshot.format,
+            created_ms: self.now_ms,
+            files: files.into_iter().map(|(file, _)| file).collect(),
+        });
+        let after = self.manifest.files();
+        let remove = before.into_iter().filter(|path| !after.contains(path)).collect();
+        self.logging = snapshot.log;
+        self.on_next_commit.push(OnCommit::Base { base: snapshot.base, remove, log: snapshot.log });
+        self.on_next_commit.push(OnCommit::Job);
+    }
+
+    fn base_failed(&mut self, base: u64, cause: &str, out: &mut CoordinatorOutput) {
+        if self.snapshot.take_if(|snapshot| snapshot.base == base).is_some() {
+            self.broadcast(out, |_| Message::BaseAborted { base });
+            self.finish_job(Err(cause.to_string()), out);
+        }
+    }
+
+    // --- The manifest ----------------------------------------------------------------------------------------------
+
+    fn list(&mut self, segment: SegmentName, bytes: u64, forget: Option<SegmentName>) {
+        let generation = self.manifest.generations.last_mut().expect("a start opens a generation");
+        assert_eq!(generation.number, segment.generation, "shards list segments of the running generation only");
+        if let Some(forget) = forget {
+            generation.segments.retain(|entry| (entry.shard, entry.id) != (forget.shard, forget.id));
+        }
+        generation.segments.push(SegmentEntry { shard: segment.shard, id: segment.id, bytes });
+        generation.segments.sort_by_key(|entry| (entry.shard, entry.id));
+        self.on_next_commit.push(OnCommit::Listed(segment.shard, segment.id));
+    }
+
+    fn write_manifest(&mut self, disk: &mut DiskQueue) {
+        if self.on_next_commit.is_empty() || !self.writer.is_idle() {
+            return;
+        }
+        self.on_this_commit = std::mem::take(&mut self.on_next_commit);
+        self.writer.start(disk);
+    }
+
+    pub fn disk_done(&mut self, token: u64, outcome: Result<Option<FileIdentity>, String>, disk: &mut DiskQueue, out: &mut CoordinatorOutput) {
+        let Some(written) = self.writer.disk_done(token, outcome, &mut self.manifest, disk) else { return };
+        let actions = std::mem::take(&mut self.on_this_commit);
+        match written {
+            Ok(()) => actions.into_iter().for_each(|action| self.committed(action, out)),
+            Err(cause) => {
+                let cause = format!("writing the manifest: {cause}");
+                self.fault(&cause, out);
+                self.finish_job(Err(cause), out);
+            }
+        }
+    }
+
+    fn committed(&mut self, action: OnCommit, out: &mut CoordinatorOutput) {
+        match action {
+            OnCommit::Listed(shard, id) => out.messages.push((shard, Message::Listed { id })),
+            OnCommit::Base { base, remove, log } => {
+                // Each file is removed by one shard; files of shards that are no more, by some other.
+                let owner = |path: &String, shard: ShardId| owner_of(path) % self.shards == shard.0;
+                self.broadcast(out, |shard| {
+                    let remove = remove.iter().filter(|path| owner(path, shard)).cloned().collect();
+                    Message::BaseCommitted { base, remove, log }
+                });
+            }
+            OnCommit::Job => self.finish_job(Ok(()), out),
+            OnCommit::Nothing => {}
+        }
+    }
+
+    fn fault(&mut self, cause: &str, out: &mut CoordinatorOutput) {
+        if std::mem::replace(&mut self.refusing, true) {
+            return;
+        }
+        // Before anything else: what the page cache holds is no longer to be believed.
+        self.manifest.distrusted = true;
+        self.on_next_commit.push(OnCommit::Nothing);
+        self.broadcast(out, |_| Message::Refuse { cause: cause.to_string() });
+        self.durabilities.clear();
+        if self.job.is_some() {
+            self.finish_job(Err(cause.to_string()), out);
+        }
+    }
+
+    // --- Once per pass -----------------------------------------------------------------------------------------------
+
+    pub fn pass(&mut self, now_ms: i64, disk: &mut DiskQueue, out: &mut CoordinatorOutput) {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.closure.advance(|shard, ordered, committed| out.messages.push((shard, Message::Closed { ordered, committed })));
+        self.abandon_late_mark(out);
+        self.advance_job(out);
+        if self.now_ms >= self.next_mark_ms {
+            self.next_mark_ms = self.now_ms + EVERYSEC_PERIOD_MS;
+            let is_due = self.dirty && self.logging && self.mode != FsyncMode::Always && !self.refusing && !self.stopped;
+            if is_due && self.barrier.is_none() {
+                self.start_barrier(BarrierAction::Mark { mode: self.mode }, true, out);
+            }
+        }
+        self.write_manifest(disk);
+    }
+
+    /// When `pass` must be called again at the latest.
+    pub fn next_due_ms(&self) -> i64 {
+        match &self.barrier {
+            Some(barrier) if barrier.is_periodic => self.next_mark_ms.min(barrier.since_ms + PERIODIC_MARK_PATIENCE_MS + 1),
+            _ => self.next_mark_ms,
+        }
+    }
+}
+
+/// The shard number in `shard-0003/…`.
+fn owner_of(path: &str) -> u16 {
+    path.strip_prefix("shard-").and_then(|rest| rest.get(..4)).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
