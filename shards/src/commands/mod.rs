@@ -1,12 +1,28 @@
-//! Every command: one table entry and one function.
+//! Every command: one table entry and one function, both in the file of the command's family.
 //!
 //! A handler changes the keyspace through its `Ctx`, writes exactly one reply, and states its *effect*: what must be
 //! replayed to make the same change, in absolute and deterministic form. Handlers never see logs, shards or sockets.
+//!
+//! To add a command: its entry in its family's `COMMANDS` and its function below. A new family: one line in `FAMILIES`.
 
+mod arguments;
 mod context;
+mod counters;
 mod effects;
+mod expiry;
+mod expiry_time;
+mod long_double;
+mod lookup;
+mod run;
+mod strings;
+mod substrings;
 mod table;
 
 pub use context::{CommandStats, Ctx, Session};
 pub use effects::{Effects, iter_bytes};
-pub use table::{Command, EngineCommand, Home, KeySpec, Merge, Multi, Route, Run, flags, lookup};
+pub use lookup::{Keys, all, by_full_name, by_name, keys_of, lookup, resolve, wrong_number};
+pub use run::run_data;
+pub use table::{Command, EngineCommand, Home, KeyFinder, KeySpec, Merge, Multi, Route, Run, Spec, SpecBegin, SpecFind, flags};
+
+/// The whole table. Entries of one family stand in its file.
+static FAMILIES: &[&[Command]] = &[strings::COMMANDS, counters::COMMANDS, substrings::COMMANDS, expiry::COMMANDS];

@@ -1,11 +1,13 @@
 //! The one table: name, arity, flags, keys, route, documentation and handler of every command.
 //!
+//! Each family's file holds its entries (`COMMANDS`) beside their functions; `FAMILIES` puts them together.
 //! Dispatch, routing, COMMAND and its sub-commands, ACL categories, README's list and the random test generator all read it.
 
 use super::context::{Ctx, Session};
 use crate::resp::Reply;
 
 /// One command or sub-command.
+#[derive(Clone, Copy)]
 pub struct Command {
     /// Lower case; a sub-command is `parent|sub`.
     pub name: &'static str,
@@ -22,6 +24,132 @@ pub struct Command {
     pub summary: &'static str,
     pub complexity: &'static str,
     pub subcommands: &'static [Command],
+    /// What COMMAND INFO says about the keys; `keys` is what routing uses.
+    pub specs: &'static [Spec],
+    /// Hints for clients and proxies (`nondeterministic_output`, `request_policy:…`).
+    pub tips: &'static [&'static str],
+}
+
+impl Command {
+    /// A command without keys and documentation; the methods below add them.
+    pub const fn new(name: &'static str, arity: i32, flags: u64, route: Route, run: Run) -> Command {
+        Command {
+            name,
+            arity,
+            flags,
+            keys: KeySpec::None,
+            route,
+            run,
+            acl: &[],
+            group: "generic",
+            since: "",
+            summary: "",
+            complexity: "",
+            subcommands: &[],
+            specs: &[],
+            tips: &[],
+        }
+    }
+
+    pub const fn keys(self, first: usize, last: isize, step: usize) -> Command {
+        Command { keys: KeySpec::Range { first, last, step }, ..self }
+    }
+
+    pub const fn find_keys(self, find: KeyFinder) -> Command {
+        Command { keys: KeySpec::Find(find), ..self }
+    }
+
+    pub const fn specs(self, specs: &'static [Spec]) -> Command {
+        Command { specs, ..self }
+    }
+
+    pub const fn acl(self, acl: &'static [&'static str]) -> Command {
+        Command { acl, ..self }
+    }
+
+    pub const fn tips(self, tips: &'static [&'static str]) -> Command {
+        Command { tips, ..self }
+    }
+
+    pub const fn doc(self, group: &'static str, since: &'static str, complexity: &'static str, summary: &'static str) -> Command {
+        Command { group, since, summary, complexity, ..self }
+    }
+
+    pub const fn subcommands(self, subcommands: &'static [Command]) -> Command {
+        Command { subcommands, ..self }
+    }
+
+    pub fn writes(&self) -> bool {
+        self.flags & flags::WRITE != 0
+    }
+
+    /// Whether this many arguments, the name included, are right.
+    pub fn arity_matches(&self, args: usize) -> bool {
+        if self.arity < 0 { args >= self.arity.unsigned_abs() as usize } else { args == self.arity as usize }
+    }
+
+    /// The last part of the name: `getname` of `client|getname`.
+    pub fn own_name(&self) -> &'static str {
+        self.name.split_once('|').map_or(self.name, |(_, own)| own)
+    }
+}
+
+/// One key specification as COMMAND INFO shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// `RO access`, `RW access update variable_flags` …
+    pub flags: &'static str,
+    pub begin: SpecBegin,
+    pub find: SpecFind,
+    pub notes: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum SpecBegin {
+    Index(usize),
+    Keyword { keyword: &'static str, start_from: isize },
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum SpecFind {
+    /// `last` counts from the first key, or from the end of the arguments when negative.
+    Range {
+        last: isize,
+        step: usize,
+        limit: usize,
+    },
+    KeyNum {
+        num_index: usize,
+        first: usize,
+        step: usize,
+    },
+    Unknown,
+}
+
+impl Spec {
+    /// One key at `index`.
+    pub const fn at(index: usize, flags: &'static str) -> Spec {
+        Spec::range(index, 0, 1, flags)
+    }
+
+    pub const fn range(index: usize, last: isize, step: usize, flags: &'static str) -> Spec {
+        Spec { flags, begin: SpecBegin::Index(index), find: SpecFind::Range { last, step, limit: 0 }, notes: "" }
+    }
+
+    /// A count of keys at `index`, followed by the keys.
+    pub const fn key_num(index: usize, flags: &'static str) -> Spec {
+        let find = SpecFind::KeyNum { num_index: 0, first: 1, step: 1 };
+        Spec { flags, begin: SpecBegin::Index(index), find, notes: "" }
+    }
+
+    pub const fn unknown(flags: &'static str) -> Spec {
+        Spec { flags, begin: SpecBegin::Unknown, find: SpecFind::Unknown, notes: "" }
+    }
+
+    pub const fn notes(self, notes: &'static str) -> Spec {
+        Spec { notes, ..self }
+    }
 }
 
 /// Bits of `Command::flags`, as COMMAND INFO names them.
@@ -41,7 +169,39 @@ pub mod flags {
     pub const ALLOW_BUSY: u64 = 1 << 12;
     pub const NO_MULTI: u64 = 1 << 13;
     pub const NO_ASYNC_LOADING: u64 = 1 << 14;
+    pub const PUBSUB: u64 = 1 << 15;
+    pub const BLOCKING: u64 = 1 << 16;
+    pub const ASKING: u64 = 1 << 17;
+    pub const MAY_REPLICATE: u64 = 1 << 18;
+    pub const NO_MANDATORY_KEYS: u64 = 1 << 19;
+
+    /// Names in the order in which Redis lists them.
+    pub const NAMES: [(u64, &str); 20] = [
+        (WRITE, "write"),
+        (READONLY, "readonly"),
+        (DENYOOM, "denyoom"),
+        (ADMIN, "admin"),
+        (PUBSUB, "pubsub"),
+        (NOSCRIPT, "noscript"),
+        (BLOCKING, "blocking"),
+        (LOADING, "loading"),
+        (STALE, "stale"),
+        (SKIP_MONITOR, "skip_monitor"),
+        (SKIP_SLOWLOG, "skip_slowlog"),
+        (ASKING, "asking"),
+        (FAST, "fast"),
+        (NO_AUTH, "no_auth"),
+        (MAY_REPLICATE, "may_replicate"),
+        (NO_MANDATORY_KEYS, "no_mandatory_keys"),
+        (NO_ASYNC_LOADING, "no_async_loading"),
+        (NO_MULTI, "no_multi"),
+        (MOVABLEKEYS, "movablekeys"),
+        (ALLOW_BUSY, "allow_busy"),
+    ];
 }
+
+/// A command's own rule for its keys: their indices among all arguments, or an error text with its code.
+pub type KeyFinder = fn(args: &[&[u8]]) -> Result<Vec<usize>, &'static str>;
 
 /// Where the keys stand among the arguments (index 0 is the command's name).
 #[derive(Clone, Copy)]
@@ -54,7 +214,7 @@ pub enum KeySpec {
         step: usize,
     },
     /// The rule is the command's own: indices of the keys, or an error text.
-    Find(fn(args: &[&[u8]]) -> Result<Vec<usize>, &'static str>),
+    Find(KeyFinder),
 }
 
 /// Where a command runs.
@@ -95,11 +255,12 @@ pub enum Merge {
 }
 
 /// The function of a command.
+#[derive(Clone, Copy)]
 pub enum Run {
     Data(fn(&mut Ctx<'_>, args: &[&[u8]])),
     Home(fn(&mut Home<'_>, args: &[&[u8]])),
     Engine(EngineCommand),
-    /// A container such as `CONFIG`: one of `subcommands` runs.
+    /// A container such as `CONFIG`: one of `subcommands` runs. Never run itself: its arity wants a sub-command.
     Container,
 }
 
@@ -136,9 +297,5 @@ pub enum EngineCommand {
     ClientKill,
     ClientPause,
     ClientUnpause,
-}
-
-/// The entry for a command by its name in any case; containers are resolved with the second argument.
-pub fn lookup(_args: &[&[u8]]) -> Option<&'static Command> {
-    None
+    ClientUnblock,
 }

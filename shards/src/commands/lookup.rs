@@ -1,0 +1,223 @@
+//! From arguments to the table's entry, and from the entry to the keys.
+
+use super::FAMILIES;
+use super::table::{Command, KeySpec};
+use std::sync::OnceLock;
+
+/// Slots of the hash table of names: a power of two, several times the number of commands (asserted when it is filled).
+const SLOTS: usize = 2048;
+
+/// Longest shown part of a client's own words in an error, as in Redis.
+const SHOWN_BYTES_MAX: usize = 128;
+
+/// The entry for a command by its name in any case; a container is resolved with the second argument.
+/// None: no such command or sub-command.
+pub fn lookup(args: &[&[u8]]) -> Option<&'static Command> {
+    let command = by_name(args.first()?)?;
+    match args.get(1) {
+        Some(sub) if !command.subcommands.is_empty() => subcommand(command, sub),
+        _ => Some(command),
+    }
+}
+
+/// The entry for these arguments, or Redis's error text (with its code): unknown command or sub-command, wrong number.
+pub fn resolve(args: &[&[u8]]) -> Result<&'static Command, String> {
+    let Some(command) = lookup(args) else {
+        return Err(unknown(args));
+    };
+    if command.arity_matches(args.len()) { Ok(command) } else { Err(wrong_number(command.name)) }
+}
+
+/// Every command; sub-commands hang below theirs.
+pub fn all() -> impl Iterator<Item = &'static Command> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// A command by its own name, in any case, whether it is a container or not.
+pub fn by_name(name: &[u8]) -> Option<&'static Command> {
+    let names = NAMES.get_or_init(fill);
+    let mut slot = hash(name) & (SLOTS - 1);
+    loop {
+        let command = names[slot]?;
+        if command.name.as_bytes().eq_ignore_ascii_case(name) {
+            return Some(command);
+        }
+        slot = (slot + 1) & (SLOTS - 1);
+    }
+}
+
+/// A command by its full name: `get`, `client|getname`.
+pub fn by_full_name(name: &[u8]) -> Option<&'static Command> {
+    match name.iter().position(|&byte| byte == b'|') {
+        None => by_name(name),
+        Some(bar) => subcommand(by_name(&name[..bar])?, &name[bar + 1..]),
+    }
+}
+
+pub fn wrong_number(name: &str) -> String {
+    format!("ERR wrong number of arguments for '{name}' command")
+}
+
+/// Indices of the keys among `args`.
+#[derive(Debug)]
+pub enum Keys {
+    Range { next: usize, end: usize, step: usize },
+    List(std::vec::IntoIter<usize>),
+}
+
+impl Iterator for Keys {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        match self {
+            Keys::Range { next, end, step } => {
+                let key = *next;
+                (key < *end).then(|| *next += *step)?;
+                Some(key)
+            }
+            Keys::List(list) => list.next(),
+        }
+    }
+}
+
+/// Where the keys stand in `args`, whose number must match the command's arity. Allocates only when the command has a
+/// rule of its own. An error text (with its code) when the arguments don't fit: `MSET a 1 b`.
+pub fn keys_of(command: &Command, args: &[&[u8]]) -> Result<Keys, String> {
+    match command.keys {
+        KeySpec::None => Ok(Keys::Range { next: 0, end: 0, step: 1 }),
+        KeySpec::Range { first, last, step } => {
+            let last = if last < 0 { args.len().saturating_add_signed(last) } else { last as usize };
+            let end = (last + 1).min(args.len());
+            if step > 1 && !end.saturating_sub(first).is_multiple_of(step) {
+                return Err(wrong_number(command.name));
+            }
+            Ok(Keys::Range { next: first, end, step })
+        }
+        KeySpec::Find(find) => Ok(Keys::List(find(args)?.into_iter())),
+    }
+}
+
+static NAMES: OnceLock<Box<[Option<&'static Command>; SLOTS]>> = OnceLock::new();
+
+fn fill() -> Box<[Option<&'static Command>; SLOTS]> {
+    assert!(all().count() * 4 < SLOTS, "the table of names is too small");
+    let mut names = Box::new([None; SLOTS]);
+    for command in all() {
+        let mut slot = hash(command.name.as_bytes()) & (SLOTS - 1);
+        while names[slot].is_some() {
+            slot = (slot + 1) & (SLOTS - 1);
+        }
+        names[slot] = Some(command);
+    }
+    names
+}
+
+/// FNV-1a over the name in lower case. Names are a few bytes; a long unknown one costs no more than `HASHED_BYTES_MAX`.
+fn hash(name: &[u8]) -> usize {
+    const HASHED_BYTES_MAX: usize = 24;
+    let mut hash: u32 = 0x811c_9dc5;
+    for &byte in name.iter().take(HASHED_BYTES_MAX) {
+        hash = (hash ^ (byte | 0x20) as u32).wrapping_mul(0x0100_0193);
+    }
+    (hash ^ (hash >> 15)) as usize
+}
+
+fn subcommand(command: &Command, name: &[u8]) -> Option<&'static Command> {
+    command.subcommands.iter().find(|sub| sub.own_name().as_bytes().eq_ignore_ascii_case(name))
+}
+
+fn unknown(args: &[&[u8]]) -> String {
+    let name = args.first().copied().unwrap_or_default();
+    if let (Some(container), Some(sub)) = (by_name(name), args.get(1)) {
+        let parent = container.name.to_ascii_uppercase();
+        return format!("ERR unknown subcommand '{}'. Try {parent} HELP.", shown(sub, SHOWN_BYTES_MAX));
+    }
+    let mut beginning = String::new();
+    for arg in args.iter().skip(1) {
+        if beginning.len() >= SHOWN_BYTES_MAX {
+            break;
+        }
+        beginning += &format!("'{}' ", shown(arg, SHOWN_BYTES_MAX - beginning.len()));
+    }
+    format!("ERR unknown command '{}', with args beginning with: {beginning}", shown(name, SHOWN_BYTES_MAX))
+}
+
+/// At most `max` bytes, up to the first zero byte, as C's `%.*s` shows them.
+fn shown(bytes: &[u8], max: usize) -> std::borrow::Cow<'_, str> {
+    let end = bytes.iter().take(max).position(|&byte| byte == 0).unwrap_or(bytes.len().min(max));
+    String::from_utf8_lossy(&bytes[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::table::{Run, flags};
+
+    fn args<'a>(words: &[&'a str]) -> Vec<&'a [u8]> {
+        words.iter().map(|word| word.as_bytes()).collect()
+    }
+
+    #[test]
+    fn every_entry_is_found_by_its_name_in_any_case() {
+        let mut seen = std::collections::BTreeSet::new();
+        for command in all() {
+            assert!(seen.insert(command.name), "{} stands twice in the table", command.name);
+            let upper = command.name.to_ascii_uppercase();
+            assert!(std::ptr::eq(by_name(upper.as_bytes()).expect(command.name), command), "{}", command.name);
+            assert_eq!(matches!(command.run, Run::Container), !command.subcommands.is_empty(), "{}", command.name);
+            for sub in command.subcommands {
+                let found = lookup(&[command.name.as_bytes(), sub.own_name().to_ascii_uppercase().as_bytes()]);
+                assert!(std::ptr::eq(found.expect(sub.name), sub), "{}", sub.name);
+                assert!(std::ptr::eq(by_full_name(sub.name.as_bytes()).expect(sub.name), sub), "{}", sub.name);
+                assert_eq!(sub.name.split_once('|').expect("parent|sub").0, command.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_entry_is_documented_and_says_whether_it_is_fast_or_slow() {
+        for command in all().flat_map(|command| std::iter::once(command).chain(command.subcommands)) {
+            let name = command.name;
+            assert!(!command.summary.is_empty() && !command.group.is_empty() && !command.since.is_empty(), "{name}");
+            let fast = command.flags & flags::FAST != 0;
+            assert!(command.acl.contains(&if fast { "fast" } else { "slow" }), "{name}");
+            assert_eq!(command.acl.contains(&"write"), command.writes(), "{name}");
+        }
+    }
+
+    #[test]
+    fn errors_have_the_texts_of_redis() {
+        let long = "x".repeat(200);
+        for (words, text) in [
+            (vec!["foo", "a", "b"], "ERR unknown command 'foo', with args beginning with: 'a' 'b' ".to_string()),
+            (vec!["foo"], "ERR unknown command 'foo', with args beginning with: ".to_string()),
+            (vec!["get"], "ERR wrong number of arguments for 'get' command".to_string()),
+            (vec!["GET", "a", "b"], "ERR wrong number of arguments for 'get' command".to_string()),
+            (vec!["object", "foo"], "ERR unknown subcommand 'foo'. Try OBJECT HELP.".to_string()),
+            (vec!["object"], "ERR wrong number of arguments for 'object' command".to_string()),
+            (vec!["object", "encoding"], "ERR wrong number of arguments for 'object|encoding' command".to_string()),
+            (vec!["foo", &long, "b"], format!("ERR unknown command 'foo', with args beginning with: '{}' ", "x".repeat(128))),
+        ] {
+            assert_eq!(resolve(&args(&words)).err(), Some(text));
+        }
+    }
+
+    #[test]
+    fn keys_are_found_by_the_table() {
+        for (words, expected) in [
+            (vec!["get", "a"], vec![1]),
+            (vec!["mset", "a", "1", "b", "2"], vec![1, 3]),
+            (vec!["del", "a", "b", "c"], vec![1, 2, 3]),
+            (vec!["bitop", "and", "a", "b"], vec![2, 3]),
+            (vec!["object", "encoding", "a"], vec![2]),
+            (vec!["ping"], vec![]),
+        ] {
+            let words = args(&words);
+            let command = resolve(&words).expect("right arguments");
+            assert_eq!(keys_of(command, &words).expect("keys").collect::<Vec<_>>(), expected);
+        }
+        let odd = args(&["mset", "a", "1", "b"]);
+        let error = keys_of(resolve(&odd).expect("arity -3"), &odd).err();
+        assert_eq!(error.as_deref(), Some("ERR wrong number of arguments for 'mset' command"));
+    }
+}
