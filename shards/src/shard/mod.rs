@@ -174,6 +174,7 @@ pub struct Shard {
     forget: Option<SegmentName>,
     refusing: Option<String>,
     next_expire_ms: i64,
+    has_garbage: bool,
 }
 
 impl Shard {
@@ -233,6 +234,7 @@ impl Shard {
             forget: None,
             refusing: None,
             next_expire_ms: start.now_ms,
+            has_garbage: false,
         };
         if start.logged {
             shard.log.prepare(write_mode(start.mode), &mut shard.disk);
@@ -550,7 +552,7 @@ impl Shard {
     pub fn end_pass(&mut self, now_ms: i64) {
         self.now_ms = self.now_ms.max(now_ms);
         self.expire();
-        self.keyspace.reclaim(RECLAIM_ENTRIES_PER_PASS);
+        self.has_garbage = self.keyspace.reclaim(RECLAIM_ENTRIES_PER_PASS);
         self.drain_inner();
         self.step_base();
         self.log.commit(&mut self.disk);
@@ -570,7 +572,7 @@ impl Shard {
 
     /// True when the next pass has work to do without any event: the driver must not sleep.
     pub fn is_busy(&self) -> bool {
-        self.base.as_ref().is_some_and(BaseWriter::wants_step) || !self.inner.is_empty() || self.keyspace.has_garbage()
+        self.base.as_ref().is_some_and(BaseWriter::wants_step) || !self.inner.is_empty() || self.has_garbage
     }
 
     /// When the driver must call `end_pass` again at the latest.

@@ -4,34 +4,29 @@
 
 use super::connection::Parts;
 use super::merge::header_number;
-use crate::commands::Ctx;
+use crate::commands::{self, Ctx, parse_scan, scan_step};
 use crate::ids::ShardId;
 use crate::resp::{Protocol, Reply};
 
 /// 40 bits of position (keyspace) and 13 of shard: 53.
 const SHARD_BITS: u32 = 13;
 
-fn split_cursor(args: &[&[u8]]) -> Result<(u64, u16), &'static str> {
+/// The shard that a SCAN goes on at. A cursor that no server gave out begins at shard 0; what is no number is refused there.
+pub(super) fn shard_of_cursor(args: &[&[u8]], shards: u16) -> ShardId {
     let text = args.get(1).and_then(|arg| std::str::from_utf8(arg).ok());
-    let cursor: u64 = text.and_then(|text| text.parse().ok()).ok_or("ERR invalid cursor")?;
-    Ok((cursor >> SHARD_BITS, (cursor & ((1 << SHARD_BITS) - 1)) as u16))
-}
-
-/// The shard that a SCAN goes on at; a cursor that no server gave out begins at shard 0.
-pub(super) fn shard_of_cursor(args: &[&[u8]], shards: u16) -> Result<ShardId, &'static str> {
-    let (_, shard) = split_cursor(args)?;
-    Ok(ShardId(if shard < shards { shard } else { 0 }))
+    let cursor: u64 = text.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let shard = (cursor & ((1 << SHARD_BITS) - 1)) as u16;
+    ShardId(if shard < shards { shard } else { 0 })
 }
 
 /// One step of SCAN on this shard's keys.
 pub(super) fn scan(ctx: &mut Ctx<'_>, shard: ShardId, shards: u16, args: &[&[u8]]) {
-    let (position, _) = split_cursor(args).expect("checked when it was routed");
-    let options = match crate::commands::ScanOptions::parse(&args[2..]) {
-        Ok(options) => options,
-        Err(text) => return ctx.reply.error(text),
+    let (cursor, options) = match parse_scan(args) {
+        Ok(parsed) => parsed,
+        Err(text) => return ctx.reply.error(&text),
     };
     let mut keys = Vec::new();
-    let next = crate::commands::scan_step(ctx, position, &options, &mut keys);
+    let next = scan_step(ctx, cursor >> SHARD_BITS, options.count, &options, &mut keys);
     let cursor = match next {
         0 if shard.0 + 1 < shards => (shard.0 + 1) as u64,
         0 => 0,
@@ -45,7 +40,7 @@ pub(super) fn scan(ctx: &mut Ctx<'_>, shard: ShardId, shards: u16, args: &[&[u8]
 
 /// This shard's part of RANDOMKEY: how many keys it has, and one of them.
 pub(super) fn random_key(ctx: &mut Ctx<'_>) {
-    let key = crate::commands::random_key(ctx);
+    let key = commands::random_key(ctx);
     let count = ctx.keyspace.stats(ctx.db).keys.max(key.is_some() as u64);
     ctx.reply.integer(count as i64);
     if let Some(key) = key {

@@ -269,6 +269,7 @@ impl Shard {
 
     pub(super) fn part_arrived(&mut self, from: ShardId, id: ConnId, ticket: u64, reply: Vec<u8>, deps: Deps) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
+        let protocol = conn.session.protocol;
         let Some(Expected::Parts(parts)) = conn.ticket(ticket).map(|ticket| &mut ticket.expected) else { return };
         parts.deps.merge(&deps);
         parts.missing -= 1;
@@ -280,7 +281,7 @@ impl Shard {
         let mut bytes = Vec::new();
         if parts.command.run.is_random_key() {
             let random = self.random.u64(..);
-            scan::merge_random_key(parts, random, conn.session.protocol, &mut bytes);
+            scan::merge_random_key(parts, random, protocol, &mut bytes);
         } else {
             parts.merge(&mut bytes);
         }
@@ -294,10 +295,7 @@ impl Shard {
     fn submit_engine(&mut self, id: ConnId, command: &'static Command, args: &[&[u8]]) -> Submit {
         let Handler::Engine(engine) = command.run else { unreachable!("{} has no engine command", command.name) };
         match engine {
-            EngineCommand::Scan => match scan::shard_of_cursor(args, self.shards) {
-                Ok(target) => self.submit_to(id, target, command, args),
-                Err(text) => self.refuse_command(id, text),
-            },
+            EngineCommand::Scan => self.submit_to(id, scan::shard_of_cursor(args, self.shards), command, args),
             EngineCommand::RandomKey => self.submit_all(id, command, Merge::First, args),
             other => {
                 let conn = self.conns.get(&id).expect("checked by submit");
