@@ -221,9 +221,17 @@ impl Base {
     fn write(&self, out: &mut String) -> std::fmt::Result {
         let format = if self.format == BaseFormat::Rdb { "rdb" } else { "commands" };
         let (id, generation, mode, created) = (self.id, self.generation.0, self.mode.name(), self.created_ms);
-        writeln!(out, "base id={id} generation={generation} shards={} mode={mode} format={format} created-ms={created}", self.files.len())?;
+        writeln!(
+            out,
+            "base id={id} generation={generation} shards={} mode={mode} format={format} created-ms={created}",
+            self.files.len()
+        )?;
         for (shard, file) in self.files.iter().enumerate() {
-            writeln!(out, "base-file shard={shard} cut={} bytes={} crc={:016x} path={}", file.cut.0, file.bytes, file.crc, file.path)?;
+            writeln!(
+                out,
+                "base-file shard={shard} cut={} bytes={} crc={:016x} path={}",
+                file.cut.0, file.bytes, file.crc, file.path
+            )?;
             for keys in &file.keys {
                 writeln!(out, "base-keys shard={shard} db={} keys={} expires={}", keys.db, keys.keys, keys.expires)?;
             }
@@ -355,7 +363,8 @@ mod tests {
             created_ms: -1,
             files: vec![file(0), file(1)],
         };
-        let segments = vec![SegmentEntry { shard: ShardId(0), id: 1, bytes: 4096 }, SegmentEntry { shard: ShardId(1), id: 1, bytes: 8192 }];
+        let segments =
+            vec![SegmentEntry { shard: ShardId(0), id: 1, bytes: 4096 }, SegmentEntry { shard: ShardId(1), id: 1, bytes: 8192 }];
         let generation = |number, log_ends| GenerationEntry {
             number: Generation(number),
             shards: 2,

@@ -2,7 +2,7 @@
 
 use super::context::Ctx;
 use crate::keyspace::Entry;
-use crate::resp::{INTEGER_TEXT_MAX, integer_text, parse_integer};
+use crate::resp::{INTEGER_TEXT_MAX, Reply, integer_text, parse_integer};
 use crate::types::{Str, Value};
 use std::borrow::Cow;
 
@@ -115,4 +115,22 @@ pub fn string_to_change<'c>(ctx: &'c mut Ctx<'_>, key: &[u8], entry: Option<Entr
         ctx.keyspace.find(ctx.db, key).expect("it was just put there")
     });
     string_at_mut(ctx, entry)
+}
+
+/// An integer that must fit 32 bits (numbers of databases).
+pub fn integer_32(text: &[u8]) -> Result<i64, Failure> {
+    let value = integer(text)?;
+    match i32::try_from(value) {
+        Ok(_) => Ok(value),
+        Err(_) => Err(format!("ERR value is out of range, value must between {} and {}", i32::MIN, i32::MAX).into()),
+    }
+}
+
+/// The answer of a container's HELP sub-command.
+pub fn reply_help(reply: &mut Reply<'_>, command: &str, lines: &[&str]) {
+    reply.array(lines.len() + 3);
+    reply.simple(&format!("{command} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for line in lines.iter().chain(&["HELP", "    Prints this help."]) {
+        reply.simple(line);
+    }
 }

@@ -6,23 +6,41 @@
 //! To add a command: its entry in its family's `COMMANDS` and its function below. A new family: one line in `FAMILIES`.
 
 mod arguments;
+mod bitfield;
+mod bitmaps;
 mod context;
 mod counters;
+mod databases;
 mod effects;
 mod expiry;
 mod expiry_time;
+mod glob;
+mod keys;
 mod long_double;
 mod lookup;
+mod objects;
 mod run;
 mod strings;
 mod substrings;
 mod table;
 
 pub use context::{CommandStats, Ctx, Session};
+pub use databases::{ScanOptions, parse_scan, random_key, scan_step};
 pub use effects::{Effects, iter_bytes};
+pub use glob::glob_matches;
 pub use lookup::{Keys, all, by_full_name, by_name, keys_of, lookup, resolve, wrong_number};
 pub use run::run_data;
 pub use table::{Command, EngineCommand, Home, KeyFinder, KeySpec, Merge, Multi, Route, Run, Spec, SpecBegin, SpecFind, flags};
 
 /// The whole table. Entries of one family stand in its file.
-static FAMILIES: &[&[Command]] = &[strings::COMMANDS, counters::COMMANDS, substrings::COMMANDS, expiry::COMMANDS];
+static FAMILIES: &[&[Command]] = &[
+    strings::COMMANDS,
+    counters::COMMANDS,
+    substrings::COMMANDS,
+    bitmaps::COMMANDS,
+    bitfield::COMMANDS,
+    keys::COMMANDS,
+    expiry::COMMANDS,
+    objects::COMMANDS,
+    databases::COMMANDS,
+];

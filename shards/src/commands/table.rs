@@ -5,6 +5,7 @@
 
 use super::context::{Ctx, Session};
 use crate::resp::Reply;
+use std::fmt;
 
 /// One command or sub-command.
 #[derive(Clone, Copy)]
@@ -91,6 +92,13 @@ impl Command {
     /// The last part of the name: `getname` of `client|getname`.
     pub fn own_name(&self) -> &'static str {
         self.name.split_once('|').map_or(self.name, |(_, own)| own)
+    }
+}
+
+/// Shown by name: messages that carry a command must be printable.
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
     }
 }
 

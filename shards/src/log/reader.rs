@@ -68,7 +68,8 @@ enum At {
 
 impl Loaded {
     fn load(disk: &dyn Disk, file: &SegmentFile) -> Result<Loaded> {
-        let bytes = read_all(disk, &file.path, u64::MAX)?.ok_or_else(|| Error::corrupt(&file.path, 0, "the manifest lists this segment, but there is no such file"))?;
+        let bytes = read_all(disk, &file.path, u64::MAX)?
+            .ok_or_else(|| Error::corrupt(&file.path, 0, "the manifest lists this segment, but there is no such file"))?;
         if (bytes.len() as u64) < file.bytes_min {
             let cause = format!("the file ends here, but had at least {} bytes when it was listed: truncated", file.bytes_min);
             return Err(Error::corrupt(&file.path, bytes.len() as u64, cause));
@@ -131,14 +132,24 @@ pub fn scan(disk: &dyn Disk, files: &[SegmentFile], after: Lsn, expected_end: Op
         Some(end) if scan.last < end => {
             let (path, offset) = end_position(files, &scan);
             let reason = scan.tail.map_or("nothing follows".into(), |tail| tail.reason);
-            Err(Error::corrupt(path, offset, format!("the log was ended at LSN {}, but is valid only to {}: {reason}", end.0, scan.last.0)))
+            Err(Error::corrupt(
+                path,
+                offset,
+                format!("the log was ended at LSN {}, but is valid only to {}: {reason}", end.0, scan.last.0),
+            ))
         }
         _ => Ok(scan),
     }
 }
 
 /// Gives every record with `after` < LSN ≤ `until` in order. The range must lie inside the valid prefix that `scan` found.
-pub fn replay(disk: &dyn Disk, files: &[SegmentFile], after: Lsn, until: Lsn, visit: &mut dyn FnMut(Lsn, Record<'_>) -> Result<()>) -> Result<()> {
+pub fn replay(
+    disk: &dyn Disk,
+    files: &[SegmentFile],
+    after: Lsn,
+    until: Lsn,
+    visit: &mut dyn FnMut(Lsn, Record<'_>) -> Result<()>,
+) -> Result<()> {
     let mut walk = Walk { disk, files, expected: Lsn(0), scan: Scan { last: after, ..Scan::default() } };
     walk.run(after, Some(until), visit)?;
     assert!(walk.scan.last >= until, "replay goes no further than what a scan has found valid");
@@ -167,7 +178,11 @@ impl Walk<'_> {
                     let next = self.files.get(index + 1..).unwrap_or_default().iter().position(|file| file.id == id);
                     // A segment made for a mode that was left again is skipped: the end record names the one that counts.
                     let Some(skip) = next else {
-                        return Err(Error::corrupt(&loaded.path, 0, format!("the log goes on in segment {id}, which the manifest does not list")));
+                        return Err(Error::corrupt(
+                            &loaded.path,
+                            0,
+                            format!("the log goes on in segment {id}, which the manifest does not list"),
+                        ));
                     };
                     index += 1 + skip;
                 }
@@ -177,7 +192,14 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn segment(&mut self, index: usize, loaded: &Loaded, after: Lsn, until: Option<Lsn>, visit: &mut dyn FnMut(Lsn, Record<'_>) -> Result<()>) -> Result<Continued> {
+    fn segment(
+        &mut self,
+        index: usize,
+        loaded: &Loaded,
+        after: Lsn,
+        until: Option<Lsn>,
+        visit: &mut dyn FnMut(Lsn, Record<'_>) -> Result<()>,
+    ) -> Result<Continued> {
         let mut offset = HEADER_BYTES;
         loop {
             let header = match loaded.at(offset) {
@@ -187,7 +209,10 @@ impl Walk<'_> {
             };
             if self.expected == Lsn(0) {
                 if header.first_lsn > after.next() {
-                    let cause = format!("the first frame begins at LSN {}, but the base ends at {}: a segment is missing", header.first_lsn.0, after.0);
+                    let cause = format!(
+                        "the first frame begins at LSN {}, but the base ends at {}: a segment is missing",
+                        header.first_lsn.0, after.0
+                    );
                     return Err(Error::corrupt(&loaded.path, offset as u64, cause));
                 }
             } else if header.first_lsn != self.expected {
@@ -197,8 +222,13 @@ impl Walk<'_> {
             let mut payload = loaded.payload(offset, &header);
             let mut end = None;
             for lsn in (header.first_lsn.0..=header.last_lsn().0).map(Lsn) {
-                let record = format::take_record(&mut payload)
-                    .ok_or_else(|| Error::corrupt(&loaded.path, offset as u64, format!("a frame with a valid checksum holds a malformed record, LSN {}", lsn.0)))?;
+                let record = format::take_record(&mut payload).ok_or_else(|| {
+                    Error::corrupt(
+                        &loaded.path,
+                        offset as u64,
+                        format!("a frame with a valid checksum holds a malformed record, LSN {}", lsn.0),
+                    )
+                })?;
                 if let Record::End { next_segment } = record {
                     end = Some(next_segment);
                 }
@@ -244,7 +274,10 @@ impl Walk<'_> {
         }
         let reason = reason.unwrap_or_else(|| "no frame".into());
         if let Some((path, at)) = proof {
-            let cause = format!("{reason}; a later frame ({path} @ {at}) says that LSN {} was durable: this is damage, not an unfinished write", missing.0);
+            let cause = format!(
+                "{reason}; a later frame ({path} @ {at}) says that LSN {} was durable: this is damage, not an unfinished write",
+                missing.0
+            );
             return Err(Error::corrupt(&loaded.path, offset as u64, cause));
         }
         let behind = loaded.bytes[offset..].iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1);

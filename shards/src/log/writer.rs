@@ -383,7 +383,8 @@ impl LogWriter {
 
     fn must_switch(&self) -> bool {
         let current = self.current.as_ref().expect("checked by commit");
-        let is_full = current.end_byte > HEADER_BYTES as u64 && current.end_byte + self.open.len() as u64 > current.segment.zeroed_bytes;
+        let is_full =
+            current.end_byte > HEADER_BYTES as u64 && current.end_byte + self.open.len() as u64 > current.segment.zeroed_bytes;
         is_full || current.segment.mode != write_mode(self.mode)
     }
 

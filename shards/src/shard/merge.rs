@@ -6,7 +6,8 @@ use crate::commands::Merge;
 impl Parts {
     /// All parts are there: the one reply.
     pub fn merge(&mut self, out: &mut Vec<u8>) {
-        let replies: Vec<Vec<u8>> = self.parts.iter_mut().map(|(_, reply, _)| reply.take().expect("all parts are there")).collect();
+        let replies: Vec<Vec<u8>> =
+            self.parts.iter_mut().map(|(_, reply, _)| reply.take().expect("all parts are there")).collect();
         if let Some(error) = replies.iter().find(|reply| reply.first() == Some(&b'-')) {
             return out.extend_from_slice(error);
         }
@@ -73,7 +74,10 @@ mod tests {
     use crate::transaction::Deps;
 
     fn merged(merge: Merge, parts: &[(&str, &[usize])]) -> String {
-        let parts = parts.iter().enumerate().map(|(i, (reply, keys))| (ShardId(i as u16), Some(reply.as_bytes().to_vec()), keys.to_vec()));
+        let parts = parts
+            .iter()
+            .enumerate()
+            .map(|(i, (reply, keys))| (ShardId(i as u16), Some(reply.as_bytes().to_vec()), keys.to_vec()));
         let command = crate::commands::by_name(b"mget").expect("a command");
         let mut parts = Parts { command, merge, missing: 0, deps: Deps::default(), parts: parts.collect() };
         let mut out = Vec::new();

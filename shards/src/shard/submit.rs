@@ -142,7 +142,8 @@ impl Shard {
         }
         let mut conn = self.conns.remove(&id).expect("checked by submit");
         Self::goes_to(&mut conn, Some(self.id));
-        let call = Call { command, args, db: conn.session.db, protocol: conn.session.protocol, now_ms: self.now_ms, gathered: false };
+        let call =
+            Call { command, args, db: conn.session.db, protocol: conn.session.protocol, now_ms: self.now_ms, gathered: false };
         if conn.tickets.is_empty() {
             let mut out = std::mem::take(&mut conn.out);
             let needed = self.execute(&call, &mut out);
@@ -179,7 +180,8 @@ impl Shard {
         }
         let mut reply = Vec::new();
         let needed = run.args.with(|args| {
-            let call = Call { command: run.command, args, db: run.db, protocol: run.protocol, now_ms: self.now_ms, gathered: false };
+            let call =
+                Call { command: run.command, args, db: run.db, protocol: run.protocol, now_ms: self.now_ms, gathered: false };
             self.execute(&call, &mut reply)
         });
         self.awaited_by(home, needed);
@@ -205,7 +207,8 @@ impl Shard {
         let step = keys.get(1).map_or(1, |second| second - keys[0]);
         let mut by_shard: std::collections::BTreeMap<ShardId, (Vec<&[u8]>, Vec<usize>)> = Default::default();
         for (position, &index) in keys.iter().enumerate() {
-            let (part, positions) = by_shard.entry(self.owner(args[index])).or_insert_with(|| (args[..keys[0]].to_vec(), Vec::new()));
+            let (part, positions) =
+                by_shard.entry(self.owner(args[index])).or_insert_with(|| (args[..keys[0]].to_vec(), Vec::new()));
             part.extend_from_slice(&args[index..(index + step).min(args.len())]);
             positions.push(position);
         }
@@ -222,7 +225,15 @@ impl Shard {
         participants.sort();
         participants.dedup();
         let positions = vec![(executor, None, Vec::new())];
-        self.submit_transaction(id, command, Merge::First, Kind::Gather { executor }, participants, vec![PackedArgs::new(args)], positions)
+        self.submit_transaction(
+            id,
+            command,
+            Merge::First,
+            Kind::Gather { executor },
+            participants,
+            vec![PackedArgs::new(args)],
+            positions,
+        )
     }
 
     fn submit_all(&mut self, id: ConnId, command: &'static Command, merge: Merge, args: &[&[u8]]) -> Submit {
@@ -261,7 +272,18 @@ impl Shard {
         let expected = Parts { command, merge, missing: positions.len(), deps: Deps::default(), parts: positions };
         let ticket = conn.take_ticket(Expected::Parts(Box::new(expected)));
         let (db, protocol) = (conn.session.db, conn.session.protocol);
-        let request = Request { home: self.id, conn: id, ticket, command, db, protocol, kind, writes: command.writes(), participants, parts };
+        let request = Request {
+            home: self.id,
+            conn: id,
+            ticket,
+            command,
+            db,
+            protocol,
+            kind,
+            writes: command.writes(),
+            participants,
+            parts,
+        };
         self.send_coordinator(Message::Submit(Box::new(request)));
         self.drain_inner();
         Submit::Done
@@ -285,7 +307,9 @@ impl Shard {
         } else {
             parts.merge(&mut bytes);
         }
-        let Some(Expected::Parts(parts)) = conn.ticket(ticket).map(|ticket| &mut ticket.expected) else { unreachable!("just used") };
+        let Some(Expected::Parts(parts)) = conn.ticket(ticket).map(|ticket| &mut ticket.expected) else {
+            unreachable!("just used")
+        };
         let deps = std::mem::take(&mut parts.deps);
         self.arrived(id, ticket, bytes, deps);
     }

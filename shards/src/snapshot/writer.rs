@@ -28,11 +28,23 @@ pub enum BaseProgress {
 
 enum Phase {
     Small,
-    Big { encoder: Encoder, rest: VecDeque<BigEntry>, piece_at: usize },
+    Big {
+        encoder: Encoder,
+        rest: VecDeque<BigEntry>,
+        piece_at: usize,
+    },
     /// All bytes are handed out; waiting for the writes.
-    Writing { crc: u64 },
-    Syncing { token: u64, crc: u64 },
-    SyncingDir { token: u64, crc: u64 },
+    Writing {
+        crc: u64,
+    },
+    Syncing {
+        token: u64,
+        crc: u64,
+    },
+    SyncingDir {
+        token: u64,
+        crc: u64,
+    },
 }
 
 pub struct BaseWriter {
@@ -62,7 +74,15 @@ pub fn base_path(shard: ShardId, base: u64, format: BaseFormat) -> String {
 
 impl BaseWriter {
     /// The cut: the state of the keyspace as it is now goes into the file; `cut` is the last LSN that it reflects.
-    pub fn begin(base: u64, shard: ShardId, format: BaseFormat, cut: Lsn, keyspace: &mut Keyspace, aux: &[(&str, &str)], disk: &mut DiskQueue) -> BaseWriter {
+    pub fn begin(
+        base: u64,
+        shard: ShardId,
+        format: BaseFormat,
+        cut: Lsn,
+        keyspace: &mut Keyspace,
+        aux: &[(&str, &str)],
+        disk: &mut DiskQueue,
+    ) -> BaseWriter {
         let keys = count_keys(keyspace);
         let mut header = Vec::new();
         if format == BaseFormat::Rdb {
@@ -102,7 +122,8 @@ impl BaseWriter {
     }
 
     fn bytes_under_way(&self) -> usize {
-        self.in_flight.iter().map(|(_, bytes)| bytes).sum::<usize>() + self.waiting.iter().map(|(_, data)| data.len()).sum::<usize>()
+        self.in_flight.iter().map(|(_, bytes)| bytes).sum::<usize>()
+            + self.waiting.iter().map(|(_, data)| data.len()).sum::<usize>()
     }
 
     /// One step; call it once per pass.

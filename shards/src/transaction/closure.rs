@@ -73,9 +73,13 @@ impl Closure {
         for transaction in &self.open {
             let shards = &self.shards;
             let of = |p: &ShardId| shards[p.0 as usize];
-            let is_ordered = transaction.participants.iter().all(|p| !blocked_ordered[p.0 as usize] && of(p).executed >= transaction.seq);
-            let is_committed =
-                is_ordered && transaction.participants.iter().all(|p| !blocked_committed[p.0 as usize] && of(p).committed >= transaction.seq);
+            let is_ordered =
+                transaction.participants.iter().all(|p| !blocked_ordered[p.0 as usize] && of(p).executed >= transaction.seq);
+            let is_committed = is_ordered
+                && transaction
+                    .participants
+                    .iter()
+                    .all(|p| !blocked_committed[p.0 as usize] && of(p).committed >= transaction.seq);
             for p in &transaction.participants {
                 let index = p.0 as usize;
                 if is_ordered {
@@ -91,7 +95,9 @@ impl Closure {
             }
         }
         let shards = &self.shards;
-        self.open.retain(|transaction| transaction.participants.iter().any(|p| shards[p.0 as usize].closed_committed < transaction.seq));
+        self.open.retain(|transaction| {
+            transaction.participants.iter().any(|p| shards[p.0 as usize].closed_committed < transaction.seq)
+        });
     }
 }
 

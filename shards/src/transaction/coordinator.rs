@@ -77,7 +77,9 @@ struct Snapshot {
 enum Stage {
     Idle,
     /// Shards make segments for the mode (or the log) that is coming.
-    Preparing { ready: usize },
+    Preparing {
+        ready: usize,
+    },
     /// The barrier is asked for or under way.
     Placing,
     /// Waiting for `Durability`, for `Snapshot`, or for the manifest.
@@ -264,7 +266,9 @@ impl Coordinator {
     }
 
     fn release(&mut self, out: &mut CoordinatorOutput) {
-        while !self.stopped && let Some(request) = self.held.pop_front() {
+        while !self.stopped
+            && let Some(request) = self.held.pop_front()
+        {
             self.begin(request, out);
         }
     }
@@ -441,7 +445,13 @@ impl Coordinator {
         self.writer.start(disk);
     }
 
-    pub fn disk_done(&mut self, token: u64, outcome: Result<Option<FileIdentity>, String>, disk: &mut DiskQueue, out: &mut CoordinatorOutput) {
+    pub fn disk_done(
+        &mut self,
+        token: u64,
+        outcome: Result<Option<FileIdentity>, String>,
+        disk: &mut DiskQueue,
+        out: &mut CoordinatorOutput,
+    ) {
         let Some(written) = self.writer.disk_done(token, outcome, &mut self.manifest, disk) else { return };
         let actions = std::mem::take(&mut self.on_this_commit);
         match written {

@@ -120,9 +120,15 @@ pub struct LentEntry {
 /// What every shard does at the one point of a barrier, while all of them stand still.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BarrierAction {
-    Mark { mode: FsyncMode },
+    Mark {
+        mode: FsyncMode,
+    },
     /// A base is taken of exactly this state. `log` = whether a log is written from here on.
-    Cut { base: u64, format: BaseFormat, log: bool },
+    Cut {
+        base: u64,
+        format: BaseFormat,
+        log: bool,
+    },
     /// No log is written from here on.
     EndLog,
     /// The server stops: nothing is executed any more.
@@ -133,52 +139,119 @@ pub enum BarrierAction {
 pub enum Message {
     // Home shard → owner of the keys, and back.
     Run(Run),
-    Ran { conn: ConnId, ticket: u64, reply: Vec<u8>, needed: Lsn },
+    Ran {
+        conn: ConnId,
+        ticket: u64,
+        reply: Vec<u8>,
+        needed: Lsn,
+    },
     /// How far the sender is committed, and up to where all that its state reflects has been executed on every shard concerned.
-    Watermark { committed: Lsn, ordered: Lsn },
+    Watermark {
+        committed: Lsn,
+        ordered: Lsn,
+    },
 
     // Transactions: home → coordinator → participants → home.
     Submit(Box<Request>),
     Begin(Arc<Transaction>),
-    Lend { seq: Seq, entries: Vec<LentEntry>, needed: Lsn },
+    Lend {
+        seq: Seq,
+        entries: Vec<LentEntry>,
+        needed: Lsn,
+    },
     /// Executor → lenders: the effects on the receiver's keys; `logged` = it wrote somewhere, so every participant logs its part.
-    Finish { seq: Seq, effects: Effects, logged: bool },
-    Part { conn: ConnId, ticket: u64, reply: Vec<u8>, deps: Deps },
+    Finish {
+        seq: Seq,
+        effects: Effects,
+        logged: bool,
+    },
+    Part {
+        conn: ConnId,
+        ticket: u64,
+        reply: Vec<u8>,
+        deps: Deps,
+    },
     /// Participant → coordinator: its transactions up to these are executed; committed as far as it can tell alone.
-    Progress { executed: Seq, committed: Seq },
+    Progress {
+        executed: Seq,
+        committed: Seq,
+    },
     /// Coordinator → participant: all its transactions up to these are executed, committed on all of their shards.
-    Closed { ordered: Seq, committed: Seq },
+    Closed {
+        ordered: Seq,
+        committed: Seq,
+    },
 
     // Barriers: coordinator ↔ all shards.
-    Pause { seq: Seq },
-    Paused { seq: Seq },
-    Place { seq: Seq, action: BarrierAction },
+    Pause {
+        seq: Seq,
+    },
+    Paused {
+        seq: Seq,
+    },
+    Place {
+        seq: Seq,
+        action: BarrierAction,
+    },
     /// The barrier will not happen; its number is never placed.
-    Abandon { seq: Seq },
+    Abandon {
+        seq: Seq,
+    },
     /// The shard's log is durable up to and with the mark (EndLog, Stop: up to its end, which is `last`).
-    Durable { seq: Seq, last: Lsn },
+    Durable {
+        seq: Seq,
+        last: Lsn,
+    },
     /// The mark is durable on all shards.
-    MarkComplete { seq: Seq, mode: FsyncMode },
+    MarkComplete {
+        seq: Seq,
+        mode: FsyncMode,
+    },
     /// Something was written since the last mark.
     Dirty,
 
     // Files.
     /// A change of mode is coming: have a segment for it ready, then say `ModeReady`.
-    PrepareMode { mode: FsyncMode },
+    PrepareMode {
+        mode: FsyncMode,
+    },
     ModeReady,
-    List { segment: SegmentName, bytes: u64, forget: Option<SegmentName> },
-    Listed { id: u64 },
+    List {
+        segment: SegmentName,
+        bytes: u64,
+        forget: Option<SegmentName>,
+    },
+    Listed {
+        id: u64,
+    },
     /// The shard's file of a base is durable; its log needs the segments from `first_segment` on.
-    BaseDone { base: u64, file: BaseFile, first_segment: u64 },
-    BaseFailed { base: u64, cause: String },
+    BaseDone {
+        base: u64,
+        file: BaseFile,
+        first_segment: u64,
+    },
+    BaseFailed {
+        base: u64,
+        cause: String,
+    },
     /// The manifest names the new base: these files of the shard are no longer needed. `log`: a log is written now.
-    BaseCommitted { base: u64, remove: Vec<String>, log: bool },
-    BaseAborted { base: u64 },
+    BaseCommitted {
+        base: u64,
+        remove: Vec<String>,
+        log: bool,
+    },
+    BaseAborted {
+        base: u64,
+    },
 
     // Faults.
-    Fault { cause: String },
+    Fault {
+        cause: String,
+    },
     /// Refuse writes.
-    Refuse { cause: String },
+    Refuse {
+        cause: String,
+    },
 
     /// Work of the server around the engine (CONFIG SET, INFO …) for that shard's thread.
     Server(Box<dyn std::any::Any + Send>),
