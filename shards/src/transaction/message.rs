@@ -256,9 +256,3 @@ pub enum Message {
     /// Work of the server around the engine (CONFIG SET, INFO …) for that shard's thread.
     Server(Box<dyn std::any::Any + Send>),
 }
-
-impl std::fmt::Debug for Command {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
-}
