@@ -20,8 +20,17 @@ use format::FsyncMode;
 use std::collections::VecDeque;
 
 /// Zeroed length of a generation's first segment; each next one is twice as long, up to the maximum.
-pub const SEGMENT_BYTES_MIN: u64 = 1 << 20;
-pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SegmentBytes {
+    pub min: u64,
+    pub max: u64,
+}
+
+impl Default for SegmentBytes {
+    fn default() -> SegmentBytes {
+        SegmentBytes { min: 1 << 20, max: 64 << 20 }
+    }
+}
 
 /// A segment as the manifest lists it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -116,6 +125,7 @@ pub struct LogWriter {
     current: Option<Current>,
     next: Preparation,
     next_zeroed_bytes: u64,
+    segment_bytes: SegmentBytes,
     /// A frame that ends the current segment and is not handed to the disk yet; what is appended meanwhile belongs to the next one.
     closing: Option<Closing>,
     /// Starts with room for the frame's header.
@@ -136,7 +146,15 @@ pub struct LogWriter {
 }
 
 impl LogWriter {
-    pub fn new(shard: ShardId, shards: u16, generation: Generation, mode: FsyncMode, enabled: bool, seed: u64) -> LogWriter {
+    pub fn new(
+        shard: ShardId,
+        shards: u16,
+        generation: Generation,
+        mode: FsyncMode,
+        enabled: bool,
+        segment_bytes: SegmentBytes,
+        seed: u64,
+    ) -> LogWriter {
         LogWriter {
             shard,
             shards,
@@ -147,7 +165,8 @@ impl LogWriter {
             mode,
             current: None,
             next: Preparation::Idle,
-            next_zeroed_bytes: SEGMENT_BYTES_MIN,
+            next_zeroed_bytes: segment_bytes.min,
+            segment_bytes,
             closing: None,
             open: vec![0; FRAME_HEADER_BYTES],
             open_records: 0,
@@ -350,7 +369,7 @@ impl LogWriter {
         let Preparation::Ready(segment) = std::mem::replace(&mut self.next, Preparation::Idle) else {
             unreachable!("called only when a segment is ready");
         };
-        self.next_zeroed_bytes = (segment.zeroed_bytes * 2).min(SEGMENT_BYTES_MAX);
+        self.next_zeroed_bytes = (segment.zeroed_bytes * 2).min(self.segment_bytes.max);
         self.news.push_back(LogNews::Rotated { to: segment.name.clone(), end: self.last });
         let old = self.current.replace(Current { segment, end_byte: HEADER_BYTES as u64, partial_block: Vec::new() });
         if let Some(old) = old {

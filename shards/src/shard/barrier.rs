@@ -43,8 +43,8 @@ impl Shard {
     pub(super) fn place(&mut self, seq: Seq, action: BarrierAction) {
         assert!(self.paused && self.pausing == Some(seq), "Place follows Pause");
         match action {
-            BarrierAction::Mark { mode } => {
-                self.place_mark(seq, mode);
+            BarrierAction::Mark { mode, report } => {
+                self.place_mark(seq, mode, report);
                 self.go_on();
             }
             BarrierAction::Cut { base, format, log } => {
@@ -60,24 +60,21 @@ impl Shard {
         }
     }
 
-    fn place_mark(&mut self, seq: Seq, mode: FsyncMode) {
+    fn place_mark(&mut self, seq: Seq, mode: FsyncMode, report: bool) {
         if !self.log.enabled() {
             // The log was ended after this mark was asked for: there is nothing to cut any more.
             self.send_coordinator(Message::Durable { seq, last: self.log.last_lsn() });
             return;
         }
         let lsn = self.log.append_mark(seq, mode);
-        let changes = self.log.mode() != mode;
-        if changes {
-            self.log.set_mode(mode);
-        }
+        self.log.set_mode(mode);
         if mode == FsyncMode::Always {
             self.ack_mode = mode;
             self.held_at = None;
         }
         self.dirty_sent = false;
         self.oldest_in_mark_ms = self.oldest_in_mark_ms.or(self.oldest_after_mark_ms.take());
-        if mode != FsyncMode::No || changes || self.ack_mode != mode {
+        if report {
             self.waits.push(MarkWait { seq, lsn, kind: WaitKind::Mark });
         }
     }

@@ -26,7 +26,7 @@ use crate::disk::{DiskOwner, DiskQueue, DiskRequest, DiskResult};
 use crate::ids::{ConnId, Generation, Lsn, Seq, ShardId};
 use crate::keyspace::Keyspace;
 use crate::log::FsyncMode;
-use crate::log::writer::{LogNews, LogWriter, SegmentName, write_mode};
+use crate::log::writer::{LogNews, LogWriter, SegmentBytes, SegmentName, write_mode};
 use crate::snapshot::{BaseProgress, BaseWriter};
 use crate::transaction::{Coordinator, CoordinatorOutput, Deps, Job, JobId, JobResult, Message, Run, Transaction};
 use connection::{ConnMap, Connection, Expected};
@@ -68,6 +68,7 @@ pub struct Start {
     pub logged: bool,
     pub keyspace: Keyspace,
     pub settings: Settings,
+    pub segment_bytes: SegmentBytes,
     pub seed: u64,
     pub now_ms: i64,
     /// On shard 0.
@@ -180,7 +181,15 @@ pub struct Shard {
 impl Shard {
     pub fn new(start: Start) -> Shard {
         let mut seeds = fastrand::Rng::with_seed(start.seed);
-        let log = LogWriter::new(start.id, start.shards, start.generation, start.mode, start.logged, seeds.u64(..));
+        let log = LogWriter::new(
+            start.id,
+            start.shards,
+            start.generation,
+            start.mode,
+            start.logged,
+            start.segment_bytes,
+            seeds.u64(..),
+        );
         let per_shard = start.shards as usize;
         let mut shard = Shard {
             id: start.id,
@@ -367,6 +376,29 @@ impl Shard {
     /// A reply outside of a command's place, e.g. a protocol error before the connection is closed. In order behind all others.
     pub fn push_reply(&mut self, conn: ConnId, bytes: &[u8]) {
         self.reply_now(conn, |out| out.extend_from_slice(bytes));
+    }
+
+    /// The state of the protocol on this shard, for a person who looks for what it waits for.
+    pub fn describe(&self) -> String {
+        format!(
+            "{}: last {} written {} durable {} position {} committed {} ordered {} open {:?} active {} queue {} executed {} paused {} pausing {:?} waits {} reported {:?} parked {}",
+            self.id,
+            self.log.last_lsn().0,
+            self.log.written_lsn().0,
+            self.log.durable_lsn().0,
+            self.position().0,
+            self.committed().0,
+            self.ordered().0,
+            self.open.iter().map(|open| (open.seq.0, open.floor.0, open.own.0)).collect::<Vec<_>>(),
+            self.active.is_some(),
+            self.queue.len(),
+            self.executed.0,
+            self.paused,
+            self.pausing,
+            self.waits.len(),
+            self.reported,
+            self.parked.len(),
+        )
     }
 
     // --- Positions ---------------------------------------------------------------------------------------------------

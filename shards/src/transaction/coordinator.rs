@@ -256,7 +256,7 @@ impl Coordinator {
             BarrierAction::EndLog => self.logging = false,
             BarrierAction::Stop => self.stopped = true,
         }
-        if !matches!(action, BarrierAction::Cut { .. }) {
+        if !matches!(action, BarrierAction::Cut { .. } | BarrierAction::Mark { report: false, .. }) {
             let lasts = vec![None; self.shards as usize];
             self.durabilities.push(Durability { seq, action, lasts, is_periodic });
         }
@@ -288,7 +288,7 @@ impl Coordinator {
         let Some(lasts) = durability.lasts.iter().copied().collect::<Option<Vec<_>>>() else { return };
         let durability = self.durabilities.swap_remove(at);
         match durability.action {
-            BarrierAction::Mark { mode } => {
+            BarrierAction::Mark { mode, .. } => {
                 self.broadcast(out, |_| Message::MarkComplete { seq, mode });
                 if !durability.is_periodic {
                     self.mode = mode;
@@ -355,7 +355,7 @@ impl Coordinator {
             return;
         }
         match self.job {
-            Some((_, Job::SetMode(mode))) => self.want(BarrierAction::Mark { mode }),
+            Some((_, Job::SetMode(mode))) => self.want(BarrierAction::Mark { mode, report: true }),
             Some((_, Job::Snapshot { format, .. })) => self.want_cut(format, true),
             other => unreachable!("only these jobs prepare: {other:?}"),
         }
@@ -505,7 +505,8 @@ impl Coordinator {
             self.next_mark_ms = self.now_ms + EVERYSEC_PERIOD_MS;
             let is_due = self.dirty && self.logging && self.mode != FsyncMode::Always && !self.refusing && !self.stopped;
             if is_due && self.barrier.is_none() {
-                self.start_barrier(BarrierAction::Mark { mode: self.mode }, true, out);
+                let action = BarrierAction::Mark { mode: self.mode, report: self.mode != FsyncMode::No };
+                self.start_barrier(action, true, out);
             }
         }
         self.write_manifest(disk);

@@ -120,15 +120,10 @@ pub struct LentEntry {
 /// What every shard does at the one point of a barrier, while all of them stand still.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BarrierAction {
-    Mark {
-        mode: FsyncMode,
-    },
+    /// `report`: say `Durable` when the log is durable up to the mark (not for the periodic marks of `no`, which nobody syncs).
+    Mark { mode: FsyncMode, report: bool },
     /// A base is taken of exactly this state. `log` = whether a log is written from here on.
-    Cut {
-        base: u64,
-        format: BaseFormat,
-        log: bool,
-    },
+    Cut { base: u64, format: BaseFormat, log: bool },
     /// No log is written from here on.
     EndLog,
     /// The server stops: nothing is executed any more.

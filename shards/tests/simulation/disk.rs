@@ -281,7 +281,8 @@ pub const CRASH: &str = "simulated crash";
 impl Inode {
     fn lose_power(&mut self, random: &mut fastrand::Rng) {
         let keeps_length = random.bool();
-        let length = if keeps_length { self.cached.len() } else { self.synced.len().min(self.cached.len()).max(self.synced.len()) };
+        let length =
+            if keeps_length { self.cached.len() } else { self.synced.len().min(self.cached.len()).max(self.synced.len()) };
         let mut bytes = self.synced.clone();
         bytes.resize(length, 0);
         for &page in &self.dirty {
@@ -312,7 +313,11 @@ impl Disk for SimDisk {
         let entry = |(path, inode): (&String, &u64)| {
             let name = path.strip_prefix(&prefix)?;
             let inode = &state.inodes[inode];
-            (!name.contains('/')).then(|| FileInfo { name: name.to_string(), bytes: inode.cached.len() as u64, is_dir: inode.is_dir })
+            (!name.contains('/')).then(|| FileInfo {
+                name: name.to_string(),
+                bytes: inode.cached.len() as u64,
+                is_dir: inode.is_dir,
+            })
         };
         Ok(state.names.iter().filter_map(entry).collect())
     }
@@ -325,7 +330,13 @@ impl Disk for SimDisk {
     fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> Result<usize> {
         let state = self.state();
         let Some(inode) = state.names.get(path) else {
-            return Err(Error { kind: ErrorKind::Io, operation: "reading", path: path.into(), offset: None, cause: "no such file".into() });
+            return Err(Error {
+                kind: ErrorKind::Io,
+                operation: "reading",
+                path: path.into(),
+                offset: None,
+                cause: "no such file".into(),
+            });
         };
         let bytes = &state.inodes[inode].cached;
         let from = (offset as usize).min(bytes.len());

@@ -1,0 +1,173 @@
+//! What must hold after a crash. See DESIGN: acknowledged ⇒ present; shown before w was issued and w present ⇒ present; transactions
+//! whole; the state equals the replay of what was kept.
+
+use crate::disk::CrashKind;
+use crate::workload::{Claim, Clients, Promise, tokens_in};
+use crate::world::{DATABASES, History, World, contents};
+use shards::commands::{CommandStats, Effects, iter_bytes};
+use shards::ids::{Lsn, Seq};
+use shards::keyspace::Keyspace;
+use shards::recovery::{Opened, replay_command};
+use shards::resp::decode_command;
+use std::collections::{BTreeMap, BTreeSet};
+
+type State = BTreeMap<(u16, Vec<u8>), Vec<u8>>;
+
+pub struct Oracle {
+    /// The state at the start of the running generation.
+    pub base: State,
+}
+
+/// What a violation says; the caller adds how to replay it.
+pub type Verdict = Result<(), String>;
+
+impl Oracle {
+    /// After a crash and the start behind it: `world.history` is what the crashed generation wrote.
+    pub fn check(
+        &mut self,
+        world: &World,
+        history: &History,
+        clients: &Clients,
+        crash: CrashKind,
+        crash_ms: i64,
+        opened: &Opened,
+    ) -> Verdict {
+        let ends = self.ends(world, opened, history);
+        check_whole(history, &ends)?;
+        let kept = kept_tokens(history, &ends);
+        check_told(clients, &kept, crash, crash_ms)?;
+        check_order(clients, &kept)?;
+        let expected = self.replayed(history, &ends);
+        let found = contents(&opened.keyspaces);
+        if expected != found {
+            return Err(format!(
+                "the state is not the replay of what was kept (ends {ends:?}): {}",
+                first_difference(&expected, &found)
+            ));
+        }
+        self.base = found;
+        Ok(())
+    }
+
+    /// Per shard, the last LSN of the crashed generation that counts.
+    fn ends(&self, world: &World, opened: &Opened, history: &History) -> Vec<Lsn> {
+        let decided = opened.decision.as_ref().and_then(|decision| decision.ends_of(world.generation));
+        match decided {
+            Some(ends) => ends.ends.clone(),
+            // The crashed start never committed its generation, or a later start dropped it because it was empty.
+            None => vec![Lsn(0); history.records.len()],
+        }
+    }
+
+    fn replayed(&self, history: &History, ends: &[Lsn]) -> State {
+        let mut state = State::new();
+        let shards = ends.len() as u16;
+        let mut keyspaces: Vec<Keyspace> = (0..shards).map(|_| Keyspace::new(DATABASES, 1)).collect();
+        for ((db, key), value) in &self.base {
+            let owner = shards::ids::Slot::of_key(key).shard(shards).0 as usize;
+            keyspaces[owner].insert(*db, key, shards::types::Value::Str(shards::types::Str::new(value)), None);
+        }
+        for ((records, end), keyspace) in history.records.iter().zip(ends).zip(&mut keyspaces) {
+            for (_, written) in records.range(..=*end) {
+                apply(keyspace, &written.effects);
+            }
+            state.extend(contents(std::slice::from_ref(keyspace)));
+        }
+        state
+    }
+}
+
+fn apply(keyspace: &mut Keyspace, effects: &[u8]) {
+    for (db, resp) in iter_bytes(effects) {
+        let (args, _) = decode_command(resp).expect("effects are commands");
+        let mut random = fastrand::Rng::with_seed(0);
+        replay_command(keyspace, db, &args, &mut Vec::new(), &mut Effects::default(), &mut random, &mut CommandStats::default())
+            .expect("an effect succeeds again");
+    }
+}
+
+fn check_whole(history: &History, ends: &[Lsn]) -> Verdict {
+    let mut found: BTreeMap<Seq, (usize, usize, usize)> = BTreeMap::new();
+    for (records, end) in history.records.iter().zip(ends) {
+        for (lsn, written) in records {
+            if let Some((seq, participants)) = &written.seq {
+                let entry = found.entry(*seq).or_insert((0, 0, participants.len()));
+                entry.0 += (lsn <= end) as usize;
+                entry.1 += 1;
+            }
+        }
+    }
+    match found.into_iter().find(|(_, (kept, _, all))| *kept != 0 && kept != all) {
+        Some((seq, (kept, written, all))) => {
+            Err(format!("transaction {} is torn: kept on {kept} of {all} shards (written on {written})", seq.0))
+        }
+        None => Ok(()),
+    }
+}
+
+fn kept_tokens(history: &History, ends: &[Lsn]) -> BTreeSet<String> {
+    let mut kept = BTreeSet::new();
+    for (records, end) in history.records.iter().zip(ends) {
+        for (_, written) in records.range(..=*end) {
+            kept.extend(tokens_in(&written.effects));
+        }
+    }
+    kept
+}
+
+/// A mark is placed every second; what is acknowledged is held when it gets older than two.
+const EVERYSEC_LOSS_MS: i64 = 2100;
+
+fn check_told(clients: &Clients, kept: &BTreeSet<String>, crash: CrashKind, crash_ms: i64) -> Verdict {
+    let written: BTreeSet<&String> = clients.issued.iter().filter_map(|issued| issued.token.as_ref()).collect();
+    for told in &clients.told {
+        let (Claim::Acknowledged(token) | Claim::Shown(token)) = &told.what;
+        // Values from before this generation are in its base state.
+        if !written.contains(token) || kept.contains(token) {
+            continue;
+        }
+        let must_be_there = match (crash, told.mode) {
+            (CrashKind::Process, _) | (CrashKind::Power, Promise::Always) => true,
+            (CrashKind::Power, Promise::Everysec) => told.at_ms < crash_ms - EVERYSEC_LOSS_MS,
+            (CrashKind::Power, Promise::No) => false,
+        };
+        if must_be_there {
+            return Err(format!("{:?} at event {} ({:?}) is lost", told.what, told.at, told.mode));
+        }
+    }
+    Ok(())
+}
+
+/// If a write is there, so is every write that was acknowledged or shown in a reply before it was issued.
+fn check_order(clients: &Clients, kept: &BTreeSet<String>) -> Verdict {
+    let written: BTreeSet<&String> = clients.issued.iter().filter_map(|issued| issued.token.as_ref()).collect();
+    let lost = clients.told.iter().filter(|told| {
+        let (Claim::Acknowledged(token) | Claim::Shown(token)) = &told.what;
+        written.contains(token) && !kept.contains(token)
+    });
+    let Some(first_lost) = lost.min_by_key(|told| told.at) else { return Ok(()) };
+    let later = clients
+        .issued
+        .iter()
+        .find(|issued| issued.issued_at > first_lost.at && issued.token.as_ref().is_some_and(|t| kept.contains(t)));
+    match later {
+        Some(later) => Err(format!(
+            "{:?} of event {} is lost, but {:?}, issued later (event {}), is there",
+            first_lost.what, first_lost.at, later.token, later.issued_at
+        )),
+        None => Ok(()),
+    }
+}
+
+fn first_difference(expected: &State, found: &State) -> String {
+    let keys: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+    let text = |state: &State, key| state.get(key).map(|value: &Vec<u8>| String::from_utf8_lossy(value).into_owned());
+    let differing = keys.into_iter().find(|key| expected.get(*key) != found.get(*key)).expect("they differ");
+    let (db, key) = differing;
+    format!(
+        "db {db} {:?}: expected {:?}, found {:?}",
+        String::from_utf8_lossy(key),
+        text(expected, differing),
+        text(found, differing)
+    )
+}

@@ -1,0 +1,330 @@
+//! What clients do, and what they were told.
+
+use crate::world::World;
+use shards::ids::ConnId;
+use shards::log::FsyncMode;
+use shards::manifest::BaseFormat;
+use shards::shard::Submit;
+use shards::transaction::Job;
+use std::collections::VecDeque;
+
+/// A seed's parameters.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub shards: u16,
+    pub clients: usize,
+    pub mode: FsyncMode,
+    pub format: BaseFormat,
+    /// Steps before each crash.
+    pub crashes: Vec<(usize, bool)>,
+    pub keys: usize,
+    pub changes_mode: bool,
+    pub snapshots: bool,
+    pub changes_shards: bool,
+}
+
+impl Plan {
+    pub fn from_seed(seed: u64) -> Plan {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let modes = [FsyncMode::Always, FsyncMode::Everysec, FsyncMode::No];
+        let crashes = random.usize(1..4);
+        Plan {
+            seed,
+            shards: [1, 2, 2, 4][random.usize(0..4)],
+            clients: random.usize(1..7),
+            mode: modes[random.usize(0..3)],
+            format: if random.bool() { BaseFormat::Rdb } else { BaseFormat::Commands },
+            crashes: (0..crashes).map(|_| (random.usize(50..2500), random.bool())).collect(),
+            keys: random.usize(2..12),
+            changes_mode: random.u8(0..3) == 0,
+            snapshots: random.bool(),
+            changes_shards: random.u8(0..4) == 0,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// Order of all events, over all clients.
+    pub issued_at: u64,
+    /// Value written; None = a read or an administrator's command.
+    pub token: Option<String>,
+    pub args: Vec<Vec<u8>>,
+}
+
+/// Something a client was told.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub at: u64,
+    pub at_ms: i64,
+    pub mode: Promise,
+    pub what: Claim,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claim {
+    Acknowledged(String),
+    Shown(String),
+}
+
+/// What an acknowledgement promises at the time it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    Always,
+    Everysec,
+    No,
+}
+
+pub struct Client {
+    pub conn: ConnId,
+    pub home: usize,
+    /// Commands that were taken, in order, without a reply.
+    pub outstanding: VecDeque<Issued>,
+    /// Given to the engine and answered `Wait`.
+    pub refused: Option<Issued>,
+    input: Vec<u8>,
+}
+
+pub struct Clients {
+    pub clients: Vec<Client>,
+    pub clock: u64,
+    pub next_token: u64,
+    /// Every write that was taken by the engine, with when.
+    pub issued: Vec<Issued>,
+    pub told: Vec<Told>,
+    pub promise: Promise,
+    pub next_job: u64,
+    pub pending_mode: Option<(u64, FsyncMode)>,
+    pub jobs_done: u64,
+}
+
+fn promise(mode: FsyncMode) -> Promise {
+    match mode {
+        FsyncMode::Always => Promise::Always,
+        FsyncMode::Everysec => Promise::Everysec,
+        FsyncMode::No => Promise::No,
+    }
+}
+
+impl Clients {
+    pub fn new(mode: FsyncMode) -> Clients {
+        Clients {
+            clients: Vec::new(),
+            clock: 0,
+            next_token: 1,
+            issued: Vec::new(),
+            told: Vec::new(),
+            promise: promise(mode),
+            next_job: 1,
+            pending_mode: None,
+            jobs_done: 0,
+        }
+    }
+
+    /// New connections after a start.
+    pub fn connect(&mut self, world: &mut World, plan: &Plan) {
+        self.issued.clear();
+        self.told.clear();
+        self.pending_mode = None;
+        self.promise = promise(world.mode);
+        self.clients.clear();
+        for index in 0..plan.clients {
+            let conn = ConnId(index as u64 + 1);
+            let home = world.random.usize(0..world.shards.len());
+            world.connect(conn, home);
+            self.clients.push(Client { conn, home, outstanding: VecDeque::new(), refused: None, input: Vec::new() });
+        }
+    }
+
+    fn token(&mut self) -> String {
+        self.next_token += 1;
+        format!("<{}>", self.next_token)
+    }
+
+    /// One client issues a command, or tries the refused one again.
+    pub fn act(&mut self, world: &mut World, plan: &Plan) {
+        let index = world.random.usize(0..self.clients.len());
+        let limit = if world.random.bool() { 1 } else { 5 };
+        if self.clients[index].refused.is_none() && self.clients[index].outstanding.len() >= limit {
+            return;
+        }
+        let command = match self.clients[index].refused.take() {
+            Some(command) => command,
+            None => self.make(world, plan),
+        };
+        self.issue(world, index, command);
+    }
+
+    fn issue(&mut self, world: &mut World, index: usize, command: Issued) {
+        let client = &mut self.clients[index];
+        let args: Vec<&[u8]> = command.args.iter().map(Vec::as_slice).collect();
+        match world.shards[client.home].submit(client.conn, &args) {
+            Submit::Done => {
+                if command.token.is_some() {
+                    self.issued.push(command.clone());
+                }
+                client.outstanding.push_back(command);
+            }
+            Submit::Wait => client.refused = Some(command),
+            Submit::Engine(..) => unreachable!("no command of the workload is the server's"),
+        }
+    }
+
+    pub fn resubmit_all(&mut self, world: &mut World) {
+        for index in 0..self.clients.len() {
+            if let Some(command) = self.clients[index].refused.take() {
+                self.issue(world, index, command);
+            }
+        }
+    }
+
+    fn make(&mut self, world: &mut World, plan: &Plan) -> Issued {
+        self.clock += 1;
+        let random = &mut world.random;
+        let key = |random: &mut fastrand::Rng| format!("k{}", random.usize(0..plan.keys));
+        let (a, b, c) = (key(random), key(random), key(random));
+        let kind = random.u32(0..100);
+        let token = self.token();
+        let words: Vec<String> = match kind {
+            0..25 => vec!["SET".into(), a, token.clone()],
+            25..45 => vec!["GET".into(), a],
+            45..58 => vec!["MSET".into(), a, token.clone(), b, token.clone(), c, token.clone()],
+            58..68 => vec!["MGET".into(), a, b, c],
+            68..74 => vec!["DEL".into(), a, b],
+            74..79 => vec!["SET".into(), a, token.clone(), "NX".into()],
+            79..83 => vec!["MSETNX".into(), a, token.clone(), b, token.clone()],
+            83..87 => vec!["RENAME".into(), a, b],
+            87..90 => vec!["COPY".into(), a, b, "REPLACE".into()],
+            90..95 => vec!["MSET".into(), "pair-a".into(), token.clone(), "pair-b".into(), token.clone()],
+            95..98 => vec!["MGET".into(), "pair-a".into(), "pair-b".into()],
+            98 => vec!["DBSIZE".into()],
+            _ => vec!["EXISTS".into(), a, b, c],
+        };
+        let writes = words.iter().any(|word| *word == token);
+        Issued {
+            issued_at: self.clock,
+            token: writes.then_some(token),
+            args: words.into_iter().map(String::into_bytes).collect(),
+        }
+    }
+
+    /// Sometimes an administrator does something.
+    pub fn administrate(&mut self, world: &mut World, plan: &Plan) {
+        match world.random.u32(0..600) {
+            0 if plan.snapshots => {
+                let format = plan.format;
+                world.shards[0].start_job(self.next_job, Job::Snapshot { format, start_log: false });
+                self.next_job += 1;
+            }
+            1 if plan.changes_mode && self.pending_mode.is_none() => {
+                let mode = [FsyncMode::Always, FsyncMode::Everysec, FsyncMode::No][world.random.usize(0..3)];
+                world.shards[0].start_job(self.next_job, Job::SetMode(mode));
+                self.pending_mode = Some((self.next_job, mode));
+                self.next_job += 1;
+                // From the moment it is asked for, no more than the weaker of the two is promised.
+                if mode != FsyncMode::Always {
+                    self.promise = weaker(self.promise, promise(mode));
+                }
+            }
+            _ => {}
+        }
+        for (job, result) in std::mem::take(&mut world.results) {
+            result.expect("jobs succeed: the disk makes no faults here");
+            self.jobs_done += 1;
+            if let Some((id, mode)) = self.pending_mode
+                && id == job
+            {
+                self.pending_mode = None;
+                self.promise = promise(mode);
+                world.mode = mode;
+            }
+        }
+    }
+
+    /// Takes released replies off all connections.
+    pub fn read(&mut self, world: &mut World) {
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            let shard = &mut world.shards[client.home];
+            let bytes = shard.output(client.conn).to_vec();
+            if bytes.is_empty() {
+                continue;
+            }
+            shard.sent(client.conn, bytes.len());
+            client.input.extend_from_slice(&bytes);
+            self.take_replies(index, world.now_ms);
+        }
+    }
+
+    fn take_replies(&mut self, index: usize, now_ms: i64) {
+        loop {
+            let client = &mut self.clients[index];
+            let Some(len) = reply_len(&client.input) else { return };
+            let reply: Vec<u8> = client.input.drain(..len).collect();
+            let command = client.outstanding.pop_front().expect("a reply belongs to a command");
+            self.clock += 1;
+            let at = self.clock;
+            let claim = |what| Told { at, at_ms: now_ms, mode: self.promise, what };
+            let text = String::from_utf8_lossy(&reply).into_owned();
+            if let Some(token) = &command.token
+                && (text == "+OK\r\n" || text == ":1\r\n")
+            {
+                self.told.push(claim(Claim::Acknowledged(token.clone())));
+            }
+            let tokens = tokens_in(reply.as_slice());
+            check_pair(&command, &text, &tokens);
+            self.told.extend(tokens.into_iter().map(|token| claim(Claim::Shown(token))));
+        }
+    }
+}
+
+/// The two keys of a pair are only ever written together: no reader may see them differ.
+fn check_pair(command: &Issued, text: &str, tokens: &[String]) {
+    let is_pair = command.args[0] == b"MGET" && command.args[1] == b"pair-a";
+    assert!(
+        !is_pair || tokens.is_empty() || tokens.len() == 2 && tokens[0] == tokens[1],
+        "MGET of a pair shows a mixture: {text:?}"
+    );
+}
+
+fn weaker(a: Promise, b: Promise) -> Promise {
+    let rank = |p: Promise| match p {
+        Promise::Always => 2,
+        Promise::Everysec => 1,
+        Promise::No => 0,
+    };
+    if rank(a) < rank(b) { a } else { b }
+}
+
+/// `<number>` tokens in any bytes.
+pub fn tokens_in(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let after_open = text.split('<').skip(1);
+    after_open
+        .filter_map(|rest| {
+            let (digits, _) = rest.split_once('>')?;
+            (!digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())).then(|| format!("<{digits}>"))
+        })
+        .collect()
+}
+
+/// Length of the first whole reply: simple, error, integer, bulk, array of these.
+fn reply_len(bytes: &[u8]) -> Option<usize> {
+    let line = bytes.windows(2).position(|pair| pair == b"\r\n")? + 2;
+    let number = || std::str::from_utf8(&bytes[1..line - 2]).expect("a number").parse::<i64>().expect("a number");
+    match bytes[0] {
+        b'$' => match number() {
+            -1 => Some(line),
+            len => (bytes.len() >= line + len as usize + 2).then_some(line + len as usize + 2),
+        },
+        b'*' => {
+            let mut at = line;
+            for _ in 0..number().max(0) {
+                at += reply_len(&bytes[at..])?;
+            }
+            Some(at)
+        }
+        _ => Some(line),
+    }
+}

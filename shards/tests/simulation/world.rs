@@ -1,0 +1,294 @@
+//! N shards, their coordinator, their messages and the simulated disk, in one thread, driven by one seed.
+
+use crate::disk::{CRASH, CrashKind, SimDisk};
+use shards::commands::{Session, iter_bytes};
+use shards::disk::{DiskOp, DiskRequest};
+use shards::ids::{ConnId, Generation, Lsn, Seq, ShardId};
+use shards::log::FsyncMode;
+use shards::log::format::{FRAME_HEADER_BYTES, HEADER_BYTES, MAGIC, Record, decode_frame_header, take_record};
+use shards::log::writer::SegmentBytes;
+use shards::manifest::BaseFormat;
+use shards::recovery::{Assume, OpenOptions, Opened, Sequential, open};
+use shards::shard::{Settings, Shard, Start};
+use shards::transaction::{Coordinator, Message};
+use std::collections::{BTreeMap, VecDeque};
+
+pub const DATABASES: u16 = 2;
+
+/// One record that was handed to the disk, as the oracle remembers it.
+#[derive(Clone, Debug)]
+pub struct Written {
+    pub seq: Option<(Seq, Vec<ShardId>)>,
+    pub effects: Vec<u8>,
+}
+
+/// What one generation of shards has logged: per shard, by LSN.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    pub records: Vec<BTreeMap<Lsn, Written>>,
+}
+
+pub struct World {
+    pub disk: SimDisk,
+    pub random: fastrand::Rng,
+    pub now_ms: i64,
+    pub shards: Vec<Shard>,
+    pub generation: Generation,
+    pub history: History,
+    pub mode: FsyncMode,
+    pub logged: bool,
+    pub format: BaseFormat,
+    pub settings: Settings,
+    links: BTreeMap<(usize, usize), VecDeque<Vec<Message>>>,
+    pending: Vec<(usize, DiskRequest)>,
+    pub results: Vec<(u64, Result<(), String>)>,
+}
+
+impl World {
+    pub fn new(seed: u64, mode: FsyncMode, logged: bool) -> World {
+        let mut random = fastrand::Rng::with_seed(seed);
+        World {
+            disk: SimDisk::new(random.u64(..)),
+            random,
+            now_ms: 1_700_000_000_000,
+            shards: Vec::new(),
+            generation: Generation(0),
+            history: History::default(),
+            mode,
+            logged,
+            format: BaseFormat::Rdb,
+            settings: Settings::default(),
+            links: BTreeMap::new(),
+            pending: Vec::new(),
+            results: Vec::new(),
+        }
+    }
+
+    fn options(&self, shards: u16) -> OpenOptions<'static> {
+        OpenOptions {
+            shards,
+            databases: DATABASES,
+            mode: self.mode,
+            logged: self.logged,
+            assume: Assume::Auto,
+            dbfilename: "dump.rdb",
+            appendfilename: "appendonly.aof",
+            appenddirname: "appendonlydir",
+            base_format: self.format,
+            hash_seed: 7,
+            now_ms: self.now_ms,
+        }
+    }
+
+    /// A start. Err: it stopped with this error (never because of a simulated crash: those are taken and the start repeated).
+    pub fn start(&mut self, shards: u16) -> Result<Opened, String> {
+        loop {
+            let crash_point = self.random.usize(0..200);
+            self.disk.crash_after((crash_point < 60).then_some(crash_point));
+            match open(&self.disk, &self.options(shards), &Sequential) {
+                Ok(opened) => {
+                    self.disk.crash_after(None);
+                    return Ok(opened);
+                }
+                Err(error) if error.cause == CRASH => {
+                    let kind = if self.random.bool() { CrashKind::Process } else { CrashKind::Power };
+                    self.disk.crash(kind, Vec::new());
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    pub fn run(&mut self, opened: Opened) {
+        let manifest = opened.manifest;
+        let count = opened.keyspaces.len() as u16;
+        self.generation = manifest.generations.last().expect("a start opens a generation").number;
+        self.history = History { records: vec![BTreeMap::new(); count as usize] };
+        self.links.clear();
+        self.pending.clear();
+        self.results.clear();
+        let mut coordinator = Some(Coordinator::new(manifest, self.now_ms));
+        self.shards = (0..count)
+            .zip(opened.keyspaces)
+            .map(|(id, keyspace)| {
+                Shard::new(Start {
+                    id: ShardId(id),
+                    shards: count,
+                    generation: self.generation,
+                    mode: self.mode,
+                    logged: self.logged,
+                    keyspace,
+                    settings: self.settings.clone(),
+                    // Small, so that logs rotate often.
+                    segment_bytes: SegmentBytes { min: 8192, max: 16384 },
+                    seed: self.random.u64(..),
+                    now_ms: self.now_ms,
+                    coordinator: coordinator.take(),
+                })
+            })
+            .collect();
+    }
+
+    pub fn crash(&mut self, kind: CrashKind) {
+        self.shards.clear();
+        self.links.clear();
+        let pending = std::mem::take(&mut self.pending);
+        self.disk.crash(kind, pending);
+    }
+
+    pub fn connect(&mut self, conn: ConnId, home: usize) {
+        self.shards[home].connect(Session { id: conn, authenticated: true, ..Session::default() });
+    }
+
+    /// One random step; false when nothing at all is under way.
+    pub fn step(&mut self) -> bool {
+        match self.random.u32(0..100) {
+            0..45 => self.pass(),
+            45..75 => self.deliver(),
+            75..97 => self.complete(),
+            _ => self.now_ms += self.random.i64(0..40),
+        }
+        true
+    }
+
+    /// True when neither messages nor disk operations are under way.
+    pub fn is_quiet(&self) -> bool {
+        self.pending.is_empty() && self.links.values().all(VecDeque::is_empty)
+    }
+
+    fn pass(&mut self) {
+        let shard = self.random.usize(0..self.shards.len());
+        self.pass_of(shard);
+    }
+
+    pub fn pass_of(&mut self, index: usize) {
+        let shard = &mut self.shards[index];
+        shard.end_pass(self.now_ms);
+        let requests = shard.take_disk_requests();
+        for to in 0..self.shards.len() {
+            let batch = self.shards[index].take_messages(ShardId(to as u16));
+            if !batch.is_empty() {
+                self.links.entry((index, to)).or_default().push_back(batch);
+            }
+        }
+        self.results.extend(self.shards[index].take_results());
+        for request in requests {
+            self.observe(index, &request);
+            self.pending.push((index, request));
+        }
+    }
+
+    fn deliver(&mut self) {
+        let waiting: Vec<_> = self.links.iter().filter(|(_, queue)| !queue.is_empty()).map(|(link, _)| *link).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let (from, to) = waiting[self.random.usize(0..waiting.len())];
+        let batch = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front).expect("just seen");
+        self.shards[to].receive(ShardId(from as u16), batch);
+    }
+
+    fn complete(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let at = self.random.usize(0..self.pending.len());
+        let (shard, request) = self.pending.swap_remove(at);
+        let result = self.disk.perform(shard, &request);
+        if let Err(cause) = &result.outcome {
+            panic!("the disk makes no faults here: {cause}");
+        }
+        self.shards[shard].disk_done(result);
+    }
+
+    /// Remembers the records of frames on their way to the disk.
+    fn observe(&mut self, shard: usize, request: &DiskRequest) {
+        let DiskOp::Write { offset, data, .. } = &request.op else { return };
+        if data.starts_with(MAGIC)
+            || data.starts_with(b"REDIS")
+            || data.starts_with(b"shardis-manifest")
+            || (*offset as usize) < HEADER_BYTES
+        {
+            return;
+        }
+        let mut rest = &data[..];
+        // A durable segment's write begins with the tail of an earlier frame: look for frames from there on.
+        while rest.len() > FRAME_HEADER_BYTES {
+            if self.take_frame(shard, rest).is_none() {
+                rest = &rest[1..];
+                continue;
+            }
+            let header = decode_frame_header(rest).expect("just decoded");
+            rest = &rest[FRAME_HEADER_BYTES + header.payload_bytes..];
+        }
+    }
+
+    fn take_frame(&mut self, shard: usize, bytes: &[u8]) -> Option<()> {
+        let header = decode_frame_header(bytes)?;
+        // Only what continues the log: anything else is a coincidence or known already.
+        let expected = self.history.records[shard].keys().next_back().map_or(1, |last| last.0 + 1);
+        if header.first_lsn != Lsn(expected) {
+            return None;
+        }
+        let mut payload = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + header.payload_bytes)?;
+        let mut records = Vec::new();
+        while !payload.is_empty() {
+            let written = match take_record(&mut payload)? {
+                Record::Write { effects } => Written { seq: None, effects: effects.to_vec() },
+                Record::Transaction { seq, participants, effects } => {
+                    Written { seq: Some((seq, participants)), effects: effects.to_vec() }
+                }
+                Record::Mark { .. } | Record::End { .. } => Written { seq: None, effects: Vec::new() },
+            };
+            records.push(written);
+        }
+        if records.len() != header.records as usize {
+            return None;
+        }
+        for (index, written) in records.into_iter().enumerate() {
+            assert_eq!(iter_bytes(&written.effects).map(|(_, resp)| resp.len() + 6).sum::<usize>(), written.effects.len());
+            self.history.records[shard].insert(Lsn(header.first_lsn.0 + index as u64), written);
+        }
+        Some(())
+    }
+
+    /// Runs until nothing is under way, with every shard passing; panics when that never happens.
+    pub fn settle(&mut self) {
+        for _ in 0..20_000 {
+            for shard in 0..self.shards.len() {
+                self.pass_of(shard);
+            }
+            if self.is_quiet() {
+                return;
+            }
+            for _ in 0..4 {
+                self.deliver();
+                self.complete();
+            }
+        }
+        panic!("messages and disk operations never end");
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.shards.iter().all(Shard::is_ready)
+    }
+}
+
+/// Everything a keyspace holds, for comparison.
+pub fn contents(keyspaces: &[shards::keyspace::Keyspace]) -> BTreeMap<(u16, Vec<u8>), Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for keyspace in keyspaces {
+        for db in 0..keyspace.databases() {
+            let mut cursor = 0;
+            loop {
+                cursor = keyspace.scan(db, cursor, 100, &mut |key, value, _| {
+                    all.insert((db, key.to_vec()), value.as_str().expect("strings").bytes().to_vec());
+                });
+                if cursor == 0 {
+                    break;
+                }
+            }
+        }
+    }
+    all
+}
