@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! key_block   the keys of a segment, packed           directory   extendible hashing, one level
-//! segment     up to 56 entries                        table       two levels of it: one database
+//! segment     some dozens of entries                        table       two levels of it: one database
 //! gate        last write per bucket                   walk, due   the cut, the expiry scan, by position
 //! ```
 //! No operation takes longer because the keyspace is big: growth and shrinking are a segment at a time, and what `clear`
