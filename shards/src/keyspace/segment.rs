@@ -11,16 +11,8 @@
 use super::key_block::{KeyBlock, LongKeys, size_class};
 use crate::types::Value;
 
-/// A segment with so many entries splits before the next one is added; how many depends on where it lies. With one
-/// maximum for all they would fill, and split, at the same sizes of the table: then the allocator's blocks of the sizes in
-/// between lie half unused (measured: 10 bytes per key), and the splits come all at once.
-pub fn entries_max(position: u64) -> usize {
-    let zone = (position >> 58) as usize;
-    SEGMENT_ENTRIES_MAX / 2 + zone * SEGMENT_ENTRIES_MAX / 128
-}
-
-/// The maximum of the last zone; the first one's is half of it, where its next split would be.
-const SEGMENT_ENTRIES_MAX: usize = 80;
+/// A segment with so many entries splits before the next one is added.
+pub const SEGMENT_ENTRIES_MAX: usize = 64;
 
 /// Two neighbours with no more than this in both together are merged. Far below the maximum, so that a table that breathes
 /// does not split and merge all the time.

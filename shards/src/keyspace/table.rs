@@ -5,7 +5,7 @@
 //!         root directory    chunk directory                fingerprint in the segment
 //!             │                  │
 //!             ▼                  ▼
-//!         Directory<Chunk> ► Directory<Segment> ► Segment: up to 40-80 entries, neighbours in hash order
+//!         Directory<Chunk> ► Directory<Segment> ► Segment: up to 64 entries, neighbours in hash order
 //! ```
 //! A full segment splits in two; when its chunk's directory is at `CHUNK_BITS_MAX`, first the chunk splits in two. So no
 //! operation moves more than one segment's entries, one chunk's pointers (512), and the root's index, which has a few
@@ -15,10 +15,10 @@
 //! the walk and the expiry scan all go by positions.
 
 use super::directory::Directory;
-use super::segment::{Item, MERGE_ENTRIES_MAX, Segment, entries_max};
+use super::hash::KeyHasher;
+use super::segment::{Item, MERGE_ENTRIES_MAX, SEGMENT_ENTRIES_MAX, Segment};
 use crate::ids::DbIndex;
 use crate::types::Value;
-use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
 /// A chunk's directory has at most 2^9 slots.
 const CHUNK_BITS_MAX: u32 = 9;
@@ -32,9 +32,6 @@ pub const POSITION_BITS: u32 = 40;
 
 /// Segments are boxed, so that splitting a chunk moves pointers, and growing its list takes no blocks of odd sizes.
 type Chunk = Directory<Box<Segment>>;
-
-/// Hash of keys, different in each process so that nobody can prepare keys that collide.
-pub struct KeyHasher(RapidSecrets);
 
 /// Where a segment is. Valid until the next split or merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,16 +57,6 @@ pub struct Table {
     /// While a walk has entries of this table to show.
     pub cut: Option<Cut>,
     pub due: super::due::DueState,
-}
-
-impl KeyHasher {
-    pub fn new(seed: u64) -> KeyHasher {
-        KeyHasher(RapidSecrets::seed(seed))
-    }
-
-    pub fn hash(&self, key: &[u8]) -> u64 {
-        rapidhash_v3_seeded(key, &self.0)
-    }
 }
 
 impl Table {
@@ -113,7 +100,7 @@ impl Table {
     /// Adds an entry whose key is not there.
     pub fn insert_new(&mut self, hasher: &KeyHasher, hash: u64, key: &[u8], value: Value, expire_at_ms: Option<i64>) {
         let mut place = self.place(hash);
-        while self.segment(place).len() >= entries_max(hash) && self.depth(place) < POSITION_BITS {
+        while self.segment(place).len() >= SEGMENT_ENTRIES_MAX && self.depth(place) < POSITION_BITS {
             self.split(hasher, hash);
             place = self.place(hash);
         }
