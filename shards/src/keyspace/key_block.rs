@@ -102,7 +102,7 @@ impl KeyBlock {
         let at = self.blob_at() + start;
         self.block[at..at + key.len()].copy_from_slice(key);
         self.block[fingerprint_at(count)] = fingerprint;
-        self.put_u16(end_at(count), start + key.len() | if long { LONG } else { 0 });
+        self.put_u16(end_at(count), (start + key.len()) | if long { LONG } else { 0 });
         self.put_u16(2, count + 1);
         long
     }
