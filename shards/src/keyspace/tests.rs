@@ -225,14 +225,18 @@ impl Run {
         if self.random.bool() {
             return;
         }
-        let due: BTreeSet<_> = self.keyspace.due(now_ms, usize::MAX, usize::MAX).into_iter().collect();
+        // Two rounds: a table that SWAPDB moved in the middle of its pass shows its beginning in the second one.
+        let mut due = BTreeSet::new();
+        for _ in 0..2 {
+            due.extend(self.keyspace.due(now_ms, usize::MAX, usize::MAX));
+        }
         assert!(part.iter().all(|found| due.contains(found)));
         let mut model = BTreeSet::new();
         for (db, items) in self.model.iter().enumerate() {
             let keys = items.iter().filter(|(_, (_, expiry))| expiry.is_some_and(|at| at <= now_ms));
             model.extend(keys.map(|(key, _)| (db as DbIndex, key.clone())));
         }
-        assert_eq!(due, model);
+        assert!(due == model, "{} found, {} are due", due.len(), model.len());
     }
 
     fn check_everything(&mut self) {
