@@ -305,6 +305,26 @@ fn a_walk_over_many_keys_shows_the_cut_while_all_of_it_changes() {
 }
 
 #[test]
+fn a_walk_shows_the_cut_while_sparse_segments_are_merged() {
+    let mut keyspace = filled(20_000);
+    (0..20_000).filter(|number| number % 3 != 0).for_each(|number| remove(&mut keyspace, &numbered(number)));
+    keyspace.begin_walk(Box::new(Seen::default()));
+    for number in (0..20_000).step_by(6) {
+        remove(&mut keyspace, &numbered(number));
+        if number % 100 == 0 {
+            keyspace.step_walk(1);
+        }
+    }
+    assert!(
+        walk_to_the_end(&mut keyspace)
+            .0
+            .into_keys()
+            .map(|(_, key)| key)
+            .eq(BTreeSet::from_iter((0..20_000).step_by(3).map(numbered)))
+    );
+}
+
+#[test]
 fn a_cleared_table_is_shown_to_the_walk_and_freed() {
     let mut keyspace = filled(10_000);
     keyspace.begin_walk(Box::new(Seen::default()));
@@ -312,6 +332,9 @@ fn a_cleared_table_is_shown_to_the_walk_and_freed() {
     assert_eq!(keyspace.clear(5), 10_000);
     keyspace.insert(5, b"new", string("x"), None);
     assert!(!keyspace.reclaim(1000), "the walk needs them first");
+    let before = keyspace.memory_bytes();
+    assert_eq!(keyspace.step_walk(5000), WalkProgress::More);
+    assert!(keyspace.memory_bytes() * 4 < before * 3, "what was shown is freed at once");
     assert_eq!(walk_to_the_end(&mut keyspace).0.into_keys().filter(|(db, _)| *db == 0).count(), 10_000);
     while keyspace.reclaim(100) {}
     assert!(keyspace.memory_bytes() < 2000);
