@@ -333,7 +333,7 @@ fn a_cleared_table_is_shown_to_the_walk_and_freed() {
     keyspace.insert(5, b"new", string("x"), None);
     assert!(!keyspace.reclaim(1000), "the walk needs them first");
     let before = keyspace.memory_bytes();
-    assert_eq!(keyspace.step_walk(5000), WalkProgress::More);
+    assert_eq!(keyspace.step_walk(8000), WalkProgress::More);
     assert!(keyspace.memory_bytes() * 4 < before * 3, "what was shown is freed at once");
     assert_eq!(walk_to_the_end(&mut keyspace).0.into_keys().filter(|(db, _)| *db == 0).count(), 10_000);
     while keyspace.reclaim(100) {}
