@@ -1,11 +1,12 @@
 //! The keys of one segment, in one block of memory.
 //!
 //! ```text
-//! 0        2       4               4+cap            4+3*cap
-//! | cap u16 | count u16 | fingerprint u8 ... | end u16 ... | key bytes, one after the other ... | free |
+//! 0       2         4          12              28                         4 + 24 * groups
+//! | groups u16 | count u16 | 8 fingerprints | 8 ends u16 | 8 fingerprints | 8 ends | ... | key bytes, one after the other ... | free |
 //! ```
-//! `cap` is a multiple of 8, so that fingerprints are compared eight at a time. Key `i` lies between the ends of `i - 1` and
-//! `i`: no pointer, no length, no padding. A 16-byte key costs 19 bytes here, against 32 or more as an allocation of its own.
+//! Keys come in groups of 8, so that 8 fingerprints are compared at a time, and the ends of those that match are in the
+//! same cache line. Key `i` lies between the ends of `i - 1` and `i`: no pointer, no length, no padding. A 16-byte key
+//! costs 19 bytes here, against 32 or more as an allocation of its own.
 //!
 //! Keys longer than `KEY_BYTES_MAX`, and any key when the block is at its limit, do not lie in the block: the top bit of
 //! their end is set, they take no bytes, and the segment keeps them, in order, in a list (`long`) that it passes in.
@@ -14,7 +15,11 @@
 pub const KEY_BYTES_MAX: usize = 256;
 
 const HEAD_BYTES: usize = 4;
-const LONG: u16 = 0x8000;
+/// Keys of a group.
+const GROUP: usize = 8;
+/// A fingerprint and an end for each.
+const GROUP_BYTES: usize = 3 * GROUP;
+const LONG: usize = 0x8000;
 /// Ends are 15 bits.
 const BLOB_BYTES_MAX: usize = 0x7fff;
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -39,9 +44,10 @@ pub fn size_class(bytes: usize) -> usize {
 impl KeyBlock {
     /// An empty block with room for `count` keys of `bytes` bytes in all.
     pub fn with_room(count: usize, bytes: usize) -> KeyBlock {
-        let cap = count.next_multiple_of(8);
-        let mut keys = KeyBlock { block: vec![0; size_class(HEAD_BYTES + 3 * cap + bytes)].into_boxed_slice() };
-        keys.put_u16(0, cap);
+        let groups = count.div_ceil(GROUP);
+        let size = size_class(HEAD_BYTES + GROUP_BYTES * groups + bytes);
+        let mut keys = KeyBlock { block: vec![0; size].into_boxed_slice() };
+        keys.put_u16(0, groups);
         keys
     }
 
@@ -57,13 +63,14 @@ impl KeyBlock {
     /// The first key with this fingerprint for which `same` holds.
     pub fn find(&self, fingerprint: u8, key: &[u8], long: &LongKeys) -> Option<usize> {
         let (count, pattern) = (self.count(), ONES * fingerprint as u64);
-        let fingerprints = self.block.get(HEAD_BYTES..HEAD_BYTES + self.cap())?;
-        for (word_at, word) in fingerprints.chunks_exact(8).enumerate() {
-            let differing = u64::from_le_bytes(word.try_into().expect("chunks of 8")) ^ pattern;
+        let groups = self.block.get(HEAD_BYTES..self.blob_at())?;
+        for (number, group) in groups.chunks_exact(GROUP_BYTES).enumerate() {
+            let word = group.first_chunk().expect("a group begins with 8 fingerprints");
+            let differing = u64::from_le_bytes(*word) ^ pattern;
             // The high bit of each byte that is zero, that is equal; also of some bytes above such a one: the key decides.
             let mut equal = differing.wrapping_sub(ONES) & !differing & HIGHS;
             while equal != 0 {
-                let index = word_at * 8 + equal.trailing_zeros() as usize / 8;
+                let index = number * GROUP + equal.trailing_zeros() as usize / 8;
                 if index < count && self.key(index, long) == key {
                     return Some(index);
                 }
@@ -82,7 +89,7 @@ impl KeyBlock {
     }
 
     pub fn fingerprint(&self, index: usize) -> u8 {
-        self.block[HEAD_BYTES + index]
+        self.block[fingerprint_at(index)]
     }
 
     /// Adds a key at the end. True when it does not lie in the block: the caller then adds it to its list of long keys.
@@ -92,13 +99,10 @@ impl KeyBlock {
         let key = if long { &[] } else { key };
         self.make_room(key.len());
         let (count, start) = (self.count(), self.blob_bytes());
-        self.block[HEAD_BYTES + count] = fingerprint;
         let at = self.blob_at() + start;
         self.block[at..at + key.len()].copy_from_slice(key);
-        self.put_u16(self.end_at(count), start + key.len());
-        if long {
-            self.block[self.end_at(count) + 1] |= (LONG >> 8) as u8;
-        }
+        self.block[fingerprint_at(count)] = fingerprint;
+        self.put_u16(end_at(count), (start + key.len()) | if long { LONG } else { 0 });
         self.put_u16(2, count + 1);
         long
     }
@@ -106,15 +110,14 @@ impl KeyBlock {
     /// Takes a key out; those behind it move up. Some(position in the list of long keys) when it lies there.
     #[must_use]
     pub fn remove(&mut self, index: usize) -> Option<usize> {
-        let (count, cap) = (self.count(), self.cap());
+        let (count, base) = (self.count(), self.blob_at());
         let long_at = self.is_long(index).then(|| self.long_before(index));
         let (start, end, all) = (self.start(index), self.start(index + 1), self.blob_bytes());
-        let base = self.blob_at();
         self.block.copy_within(base + end..base + all, base + start);
-        self.block.copy_within(HEAD_BYTES + index + 1..HEAD_BYTES + count, HEAD_BYTES + index);
         for later in index + 1..count {
-            let end_later = self.u16_at(self.end_at(later)) - (end - start);
-            self.put_u16(HEAD_BYTES + cap + 2 * (later - 1), end_later);
+            self.block[fingerprint_at(later - 1)] = self.fingerprint(later);
+            // The top bit stays, because no end is less than the length of a key before it.
+            self.put_u16(end_at(later - 1), self.u16_at(end_at(later)) - (end - start));
         }
         self.put_u16(2, count - 1);
         self.shrink();
@@ -123,71 +126,59 @@ impl KeyBlock {
 
     /// Room for one more key of `bytes` bytes, in place while the block suffices.
     fn make_room(&mut self, bytes: usize) {
-        let (cap, used) = (self.cap(), self.blob_bytes());
-        let cap_needed = (self.count() + 1).next_multiple_of(8).max(cap);
-        let needed = HEAD_BYTES + 3 * cap_needed + used + bytes;
-        if needed > self.block.len() {
-            self.rebuild(cap_needed, used + bytes);
-        } else if cap_needed > cap {
-            self.relayout(cap_needed);
+        let groups = self.groups().max(self.count() / GROUP + 1);
+        let used = self.blob_bytes();
+        if HEAD_BYTES + GROUP_BYTES * groups + used + bytes > self.block.len() {
+            self.rebuild(groups, used + bytes);
+        } else if groups > self.groups() {
+            let blob = self.blob_at();
+            self.put_u16(0, groups);
+            self.block.copy_within(blob..blob + used, self.blob_at());
         }
     }
 
     /// Gives memory back when less than half of the block is used.
     fn shrink(&mut self) {
-        let cap = self.count().next_multiple_of(8);
-        let needed = HEAD_BYTES + 3 * cap + self.blob_bytes();
+        let (groups, used) = (self.count().div_ceil(GROUP), self.blob_bytes());
+        let needed = HEAD_BYTES + GROUP_BYTES * groups + used;
         if self.block.len() > 64 && needed * 2 < self.block.len() {
-            self.rebuild(cap, self.blob_bytes());
+            self.rebuild(groups, used);
         }
     }
 
-    fn rebuild(&mut self, cap: usize, blob_bytes: usize) {
-        let (count, used) = (self.count(), self.blob_bytes());
-        let mut new = KeyBlock::with_room(cap, blob_bytes);
-        let (from, to) = (self.blob_at(), new.blob_at());
-        new.block[HEAD_BYTES..HEAD_BYTES + count].copy_from_slice(&self.block[HEAD_BYTES.min(self.block.len())..][..count]);
-        if count > 0 {
-            let (ends, new_ends) = (self.end_at(0), new.end_at(0));
-            new.block[new_ends..new_ends + 2 * count].copy_from_slice(&self.block[ends..ends + 2 * count]);
+    /// Moves everything to a new block, with room for so many groups and bytes of keys.
+    fn rebuild(&mut self, groups: usize, blob_bytes: usize) {
+        let mut new = KeyBlock::with_room(groups * GROUP, blob_bytes);
+        if !self.block.is_empty() {
+            let (count, used) = (self.count(), self.blob_bytes());
+            let kept = HEAD_BYTES + GROUP_BYTES * self.groups().min(groups);
+            new.block[HEAD_BYTES..kept].copy_from_slice(&self.block[HEAD_BYTES..kept]);
+            let (from, to) = (self.blob_at(), new.blob_at());
             new.block[to..to + used].copy_from_slice(&self.block[from..from + used]);
+            new.put_u16(2, count);
         }
-        new.put_u16(2, count);
         *self = new;
-    }
-
-    /// Moves keys and ends up within the block, to make room for more fingerprints and ends.
-    fn relayout(&mut self, cap: usize) {
-        let (count, used) = (self.count(), self.blob_bytes());
-        let (ends, blob) = (self.end_at(0), self.blob_at());
-        self.put_u16(0, cap);
-        self.block.copy_within(blob..blob + used, self.blob_at());
-        self.block.copy_within(ends..ends + 2 * count, self.end_at(0));
     }
 
     pub fn count(&self) -> usize {
         if self.block.is_empty() { 0 } else { self.u16_at(2) }
     }
 
-    fn cap(&self) -> usize {
+    fn groups(&self) -> usize {
         if self.block.is_empty() { 0 } else { self.u16_at(0) }
     }
 
-    fn end_at(&self, index: usize) -> usize {
-        HEAD_BYTES + self.cap() + 2 * index
-    }
-
     fn blob_at(&self) -> usize {
-        HEAD_BYTES + 3 * self.cap()
+        HEAD_BYTES + GROUP_BYTES * self.groups()
     }
 
     /// Where key `index` starts among the key bytes, which is where the one before ends.
     fn start(&self, index: usize) -> usize {
-        if index == 0 { 0 } else { self.u16_at(self.end_at(index - 1)) & !LONG as usize }
+        if index == 0 { 0 } else { self.u16_at(end_at(index - 1)) & !LONG }
     }
 
     fn is_long(&self, index: usize) -> bool {
-        self.u16_at(self.end_at(index)) & LONG as usize != 0
+        self.u16_at(end_at(index)) & LONG != 0
     }
 
     fn long_before(&self, index: usize) -> usize {
@@ -202,6 +193,14 @@ impl KeyBlock {
         let value = u16::try_from(value).expect("counts and ends of a segment fit 16 bits");
         self.block[at..at + 2].copy_from_slice(&value.to_le_bytes());
     }
+}
+
+fn fingerprint_at(index: usize) -> usize {
+    HEAD_BYTES + index / GROUP * GROUP_BYTES + index % GROUP
+}
+
+fn end_at(index: usize) -> usize {
+    HEAD_BYTES + index / GROUP * GROUP_BYTES + GROUP + index % GROUP * 2
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! key_block   the keys of a segment, packed           directory   extendible hashing, one level
-//! segment     up to 56 entries                        table       two levels of it: one database
+//! segment     some dozens of entries                        table       two levels of it: one database
 //! gate        last write per bucket                   walk, due   the cut, the expiry scan, by position
 //! ```
 //! No operation takes longer because the keyspace is big: growth and shrinking are a segment at a time, and what `clear`
@@ -18,6 +18,7 @@
 mod directory;
 mod due;
 mod gate;
+mod hash;
 mod key_block;
 mod segment;
 mod table;
@@ -28,8 +29,9 @@ mod walk;
 use crate::ids::{DbIndex, Lsn};
 use crate::types::Value;
 use gate::Gate;
+use hash::{KeyHasher, bend};
 use std::any::Any;
-use table::{Cut, KeyHasher, POSITION_BITS, Place, Table};
+use table::{Cut, POSITION_BITS, Place, Table};
 use walk::Walk;
 
 /// So many empty segments in a row are rare: sparse segments are merged.
@@ -243,7 +245,8 @@ impl Keyspace {
     /// A random entry, about uniform; `random` is a fresh random number. None when the database is empty.
     pub fn random(&self, db: DbIndex, random: u64) -> Option<Entry> {
         let table = self.dbs[db as usize].as_ref().filter(|table| table.keys > 0)?;
-        let (mut position, mut place) = (random, table.place(random));
+        let mut position = bend(random);
+        let mut place = table.place(position);
         // Segments cover ranges of hashes in proportion to their entries, about: a random position is a fair choice of
         // segment. An empty one asks for another position, and after some of those for the next segment that isn't.
         for attempt in 0.. {
@@ -251,7 +254,7 @@ impl Keyspace {
                 break;
             }
             position = match attempt {
-                0..RANDOM_ATTEMPTS => mix(position),
+                0..RANDOM_ATTEMPTS => bend(mix(position)),
                 _ => table.next_position(position, place).unwrap_or(0),
             };
             place = table.place(position);

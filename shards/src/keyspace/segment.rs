@@ -11,8 +11,8 @@
 use super::key_block::{KeyBlock, LongKeys, size_class};
 use crate::types::Value;
 
-/// A segment with this many entries splits before the next one is added.
-pub const SEGMENT_ENTRIES_MAX: usize = 56;
+/// A segment with so many entries splits before the next one is added.
+pub const SEGMENT_ENTRIES_MAX: usize = 64;
 
 /// Two neighbours with no more than this in both together are merged. Far below the maximum, so that a table that breathes
 /// does not split and merge all the time.
@@ -51,10 +51,6 @@ impl Segment {
         self.values.len()
     }
 
-    pub fn is_full(&self) -> bool {
-        self.len() >= SEGMENT_ENTRIES_MAX
-    }
-
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
         self.keys.find(hash as u8, key, self.long_keys())
     }
@@ -85,13 +81,13 @@ impl Segment {
         (0..self.len()).map(|slot| (self.key(slot), self.value(slot), self.expire_at_ms(slot)))
     }
 
-    /// Bytes of keys, values and expiry times, without what the values hold elsewhere. O(1).
+    /// Bytes of the segment with its keys, values and expiry times, without what the values hold elsewhere. O(1).
     pub fn heap_bytes(&self) -> usize {
         let extras = self.extras.as_ref().map_or(0, |extras| {
             let long_bytes: usize = extras.long_keys.iter().map(|key| key.len() + size_of::<Box<[u8]>>()).sum();
             size_of::<Extras>() + extras.expires.capacity() * size_of::<i64>() + long_bytes
         });
-        self.keys.heap_bytes() + self.values.capacity() * size_of::<Value>() + extras
+        size_of::<Segment>() + self.keys.heap_bytes() + self.values.capacity() * size_of::<Value>() + extras
     }
 
     pub fn push(&mut self, hash: u64, key: &[u8], value: Value, expire_at_ms: Option<i64>) {

@@ -5,35 +5,33 @@
 //!         root directory    chunk directory                fingerprint in the segment
 //!             │                  │
 //!             ▼                  ▼
-//!         Directory<Chunk> ► Directory<Segment> ► Segment: up to 56 entries, neighbours in hash order
+//!         Directory<Chunk> ► Directory<Segment> ► Segment: up to 64 entries, neighbours in hash order
 //! ```
 //! A full segment splits in two; when its chunk's directory is at `CHUNK_BITS_MAX`, first the chunk splits in two. So no
-//! operation moves more than one segment's entries, one chunk's segment headers (1024 of 56 bytes), and the root's index, which has a few
-//! slots for each 20,000 keys. Sparse neighbours are merged the same way back.
+//! operation moves more than one segment's entries, one chunk's pointers (512), and the root's index, which has a few
+//! slots for each 10,000 keys. Sparse neighbours are merged the same way back.
 //!
 //! Positions are hashes: segments lie in hash order, and a position stays meaningful whatever splits and merges. SCAN,
 //! the walk and the expiry scan all go by positions.
 
 use super::directory::Directory;
-use super::segment::{Item, MERGE_ENTRIES_MAX, Segment};
+use super::hash::KeyHasher;
+use super::segment::{Item, MERGE_ENTRIES_MAX, SEGMENT_ENTRIES_MAX, Segment};
 use crate::ids::DbIndex;
 use crate::types::Value;
-use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
-/// A chunk's directory has at most 2^10 slots.
-const CHUNK_BITS_MAX: u32 = 10;
+/// A chunk's directory has at most 2^9 slots.
+const CHUNK_BITS_MAX: u32 = 9;
 
 /// Chunks of so few segments merge: far below the maximum, as with segments.
-const CHUNK_MERGE_SEGMENTS_MAX: usize = 256;
+const CHUNK_MERGE_SEGMENTS_MAX: usize = 128;
 
 /// SCAN cursors are the top 40 bits of a position, so segments are not divided further. One that would have to be (dozens
 /// of keys with the same 40 bits) grows instead.
 pub const POSITION_BITS: u32 = 40;
 
-type Chunk = Directory<Segment>;
-
-/// Hash of keys, different in each process so that nobody can prepare keys that collide.
-pub struct KeyHasher(RapidSecrets);
+/// Segments are boxed, so that splitting a chunk moves pointers, and growing its list takes no blocks of odd sizes.
+type Chunk = Directory<Box<Segment>>;
 
 /// Where a segment is. Valid until the next split or merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,20 +59,10 @@ pub struct Table {
     pub due: super::due::DueState,
 }
 
-impl KeyHasher {
-    pub fn new(seed: u64) -> KeyHasher {
-        KeyHasher(RapidSecrets::seed(seed))
-    }
-
-    pub fn hash(&self, key: &[u8]) -> u64 {
-        rapidhash_v3_seeded(key, &self.0)
-    }
-}
-
 impl Table {
     pub fn new() -> Table {
-        let root = Directory::new(Directory::new(Segment::default()));
-        let table_bytes = root.heap_bytes() + root.item(0).heap_bytes() + size_of::<Table>();
+        let root = Directory::new(Directory::new(Box::default()));
+        let table_bytes = root.heap_bytes() + root.item(0).heap_bytes() + size_of::<Table>() + size_of::<Segment>();
         Table { root, keys: 0, expires: 0, table_bytes, value_bytes: 0, cut: None, due: Default::default() }
     }
 
@@ -112,7 +100,7 @@ impl Table {
     /// Adds an entry whose key is not there.
     pub fn insert_new(&mut self, hasher: &KeyHasher, hash: u64, key: &[u8], value: Value, expire_at_ms: Option<i64>) {
         let mut place = self.place(hash);
-        while self.segment(place).is_full() && self.depth(place) < POSITION_BITS {
+        while self.segment(place).len() >= SEGMENT_ENTRIES_MAX && self.depth(place) < POSITION_BITS {
             self.split(hasher, hash);
             place = self.place(hash);
         }
@@ -168,7 +156,7 @@ impl Table {
         let (mut freed, mut taken) = (0, 0);
         chunk.merge(position << shift, |left, right| {
             freed = left.heap_bytes() + right.heap_bytes();
-            left.absorb(right);
+            left.absorb(*right);
             taken = left.heap_bytes();
         });
         let after = self.root.item(number).heap_bytes();
@@ -186,7 +174,7 @@ impl Table {
         }
         let before = self.root.heap_bytes() + chunk.heap_bytes() + buddy.heap_bytes();
         self.root.merge(position, |left, right| {
-            let whole = std::mem::replace(left, Directory::new(Segment::default()));
+            let whole = std::mem::replace(left, Directory::new(Box::default()));
             *left = Directory::join(whole, right);
         });
         let after = self.root.heap_bytes() + self.root.item(self.root.at(position)).heap_bytes();
@@ -208,7 +196,7 @@ impl Table {
             freed = segment.heap_bytes();
             let right = segment.split(depth, |key| hasher.hash(key));
             taken = segment.heap_bytes() + right.heap_bytes();
-            right
+            Box::new(right)
         });
         let after = self.root.item(number).heap_bytes();
         self.table_bytes = self.table_bytes + after + taken - before - freed;
@@ -219,7 +207,7 @@ impl Table {
         let before = self.root.heap_bytes() + self.root.item(number).heap_bytes();
         let mut halves_bytes = 0;
         self.root.split(position, |chunk| {
-            let whole = std::mem::replace(chunk, Directory::new(Segment::default()));
+            let whole = std::mem::replace(chunk, Directory::new(Box::default()));
             let (left, right) = whole.halves();
             halves_bytes = left.heap_bytes() + right.heap_bytes();
             *chunk = left;
@@ -246,6 +234,7 @@ impl Table {
     pub fn empty_segment(&mut self, place: Place) {
         let freed = std::mem::take(self.segment_mut(place));
         self.forget(&freed);
+        self.table_bytes += size_of::<Segment>();
     }
 
     /// Takes a whole segment out of a table that nobody looks into any more. None when nothing is left.
@@ -254,7 +243,7 @@ impl Table {
             match self.root.last_mut()?.pop() {
                 Some(segment) => {
                     self.forget(&segment);
-                    return Some(segment);
+                    return Some(*segment);
                 }
                 None => drop(self.root.pop()),
             }
