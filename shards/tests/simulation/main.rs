@@ -82,9 +82,13 @@ fn finish(world: &mut World, clients: &mut Clients, plan: &Plan, shards: u16) ->
         clients.resubmit_all(world);
     }
     if let Some(client) = clients.clients.iter().find(|client| !client.outstanding.is_empty() || client.refused.is_some()) {
+        let shards: Vec<String> = world.shards.iter().map(|shard| shard.describe()).collect();
         return Err(format!(
-            "{:?} waits for ever: outstanding {:?}, refused {:?}",
-            client.conn, client.outstanding, client.refused
+            "{:?} waits for ever: {:?} {:?}\n{}",
+            client.conn,
+            client.outstanding,
+            client.refused,
+            shards.join("\n")
         ));
     }
     world.shards[0].start_job(u64::MAX, shards::transaction::Job::Stop);
