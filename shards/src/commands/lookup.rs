@@ -164,7 +164,8 @@ mod tests {
             assert!(seen.insert(command.name), "{} stands twice in the table", command.name);
             let upper = command.name.to_ascii_uppercase();
             assert!(std::ptr::eq(by_name(upper.as_bytes()).expect(command.name), command), "{}", command.name);
-            assert_eq!(matches!(command.run, Run::Container), !command.subcommands.is_empty(), "{}", command.name);
+            let container = matches!(command.run, Run::Container);
+            assert!(!container || !command.subcommands.is_empty(), "{} has nothing to run", command.name);
             for sub in command.subcommands {
                 let found = lookup(&[command.name.as_bytes(), sub.own_name().to_ascii_uppercase().as_bytes()]);
                 assert!(std::ptr::eq(found.expect(sub.name), sub), "{}", sub.name);
