@@ -3,7 +3,7 @@
 use super::arguments::{Failure, SYNTAX, is, reply_help};
 use super::connection::answer_home;
 use super::glob::glob_matches;
-use super::lookup::{all, by_full_name, keys_of, lookup};
+use super::lookup::{all, by_full_name, lookup, possible_keys};
 use super::table::{Command, Home, KeySpec, Route, Run, Spec, SpecBegin, SpecFind, flags};
 use crate::resp::Reply;
 
@@ -269,7 +269,7 @@ fn keys_in(args: &[&[u8]]) -> Result<(&'static Command, Vec<usize>), Failure> {
     if !command.arity_matches(args.len()) {
         return Err("ERR Invalid number of arguments specified for command".into());
     }
-    match keys_of(command, args) {
+    match possible_keys(command, args) {
         Ok(keys) => Ok((command, keys.collect())),
         Err(_) => Err("ERR Invalid arguments specified for command".into()),
     }
@@ -280,8 +280,8 @@ fn key_flags(command: &Command, nth: usize, index: usize, args: &[&[u8]]) -> &'s
     match command.name {
         "set" if args[3..].iter().any(|word| is(word, "GET")) => return "RW access update",
         "set" => return "OW update",
-        "bitfield" if args[2..].iter().any(|word| is(word, "SET") || is(word, "INCRBY")) => return "RW access update",
-        "bitfield" => return "RO access",
+        "bitfield" if args[2..].chunks(3).all(|words| words.len() == 3 && is(words[0], "GET")) => return "RO access",
+        "bitfield" => return "RW access update",
         _ => {}
     }
     let begins_at = |spec: &&Spec| matches!(spec.begin, SpecBegin::Index(begin) if begin <= index);

@@ -83,15 +83,19 @@ impl Iterator for Keys {
 /// Where the keys stand in `args`, whose number must match the command's arity. Allocates only when the command has a
 /// rule of its own. An error text (with its code) when the arguments don't fit: `MSET a 1 b`.
 pub fn keys_of(command: &Command, args: &[&[u8]]) -> Result<Keys, String> {
+    match possible_keys(command, args)? {
+        Keys::Range { next, end, step } if !end.saturating_sub(next).is_multiple_of(step) => Err(wrong_number(command.name)),
+        keys => Ok(keys),
+    }
+}
+
+/// As `keys_of`, also when the last key's value is missing: what COMMAND GETKEYS answers.
+pub fn possible_keys(command: &Command, args: &[&[u8]]) -> Result<Keys, String> {
     match command.keys {
         KeySpec::None => Ok(Keys::Range { next: 0, end: 0, step: 1 }),
         KeySpec::Range { first, last, step } => {
             let last = if last < 0 { args.len().saturating_add_signed(last) } else { last as usize };
-            let end = (last + 1).min(args.len());
-            if step > 1 && !end.saturating_sub(first).is_multiple_of(step) {
-                return Err(wrong_number(command.name));
-            }
-            Ok(Keys::Range { next: first, end, step })
+            Ok(Keys::Range { next: first, end: (last + 1).min(args.len()), step })
         }
         KeySpec::Find(find) => Ok(Keys::List(find(args)?.into_iter())),
     }
