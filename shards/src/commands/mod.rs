@@ -54,3 +54,6 @@ static FAMILIES: &[&[Command]] = &[
     command_info::COMMANDS,
     engine::COMMANDS,
 ];
+
+#[cfg(test)]
+mod tests;
