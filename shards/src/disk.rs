@@ -94,7 +94,7 @@ pub struct FileInfo {
 }
 
 /// The blocking half, for start-up and tools.
-pub trait Disk {
+pub trait Disk: Sync {
     /// Entries of a directory in order of their names; empty when there is no such directory.
     fn list(&self, dir: &str) -> Result<Vec<FileInfo>>;
     /// Length in bytes, `None` when there is no such file.
@@ -109,7 +109,8 @@ pub trait Disk {
     fn create_dir(&self, path: &str) -> Result<()>;
     /// Creates or overwrites.
     fn create(&self, path: &str) -> Result<()>;
-    fn append(&self, path: &str, data: &[u8]) -> Result<()>;
+    /// Writes into a file that is there; the gap to its end, if any, reads as zeros.
+    fn write_at(&self, path: &str, offset: u64, data: &[u8]) -> Result<()>;
     fn sync(&self, path: &str) -> Result<()>;
     fn sync_dir(&self, path: &str) -> Result<()>;
     fn rename(&self, from: &str, to: &str) -> Result<()>;

@@ -32,7 +32,7 @@ pub use clients::client_line;
 pub use connection::REDIS_VERSION;
 pub use context::{CommandStats, Ctx, Session};
 pub use databases::{ScanOptions, parse_scan, random_key, scan_step};
-pub use effects::{Effects, iter_bytes};
+pub use effects::{EFFECT_HEADER_BYTES, Effects, iter_bytes};
 pub use glob::glob_matches;
 pub use lookup::{Keys, all, by_full_name, by_name, keys_of, lookup, resolve, wrong_number};
 pub use run::run_data;

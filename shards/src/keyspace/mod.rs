@@ -7,12 +7,33 @@
 //! Every change goes through `value_mut`, `set_expire`, `insert`, `remove`, `clear` or `swap`; each of these counts in
 //! `changes`, stamps the gate and saves the pre-image when a walk is under way.
 //!
-//! First form: to be replaced by the extendible table behind the same methods.
+//! ```text
+//! key_block   the keys of a segment, packed           directory   extendible hashing, one level
+//! segment     up to 56 entries                        table       two levels of it: one database
+//! gate        last write per bucket                   walk, due   the cut, the expiry scan, by position
+//! ```
+//! No operation takes longer because the keyspace is big: growth and shrinking are a segment at a time, and what `clear`
+//! takes out is freed by `reclaim`. Reads no clock.
+
+mod directory;
+mod due;
+mod gate;
+mod key_block;
+mod segment;
+mod table;
+#[cfg(test)]
+mod tests;
+mod walk;
 
 use crate::ids::{DbIndex, Lsn};
 use crate::types::Value;
+use gate::Gate;
 use std::any::Any;
-use std::collections::BTreeMap;
+use table::{Cut, KeyHasher, POSITION_BITS, Place, Table};
+use walk::Walk;
+
+/// So many empty segments in a row are rare: sparse segments are merged.
+const RANDOM_ATTEMPTS: u32 = 64;
 
 /// Receives each entry that existed at the cut exactly once, as it was at the cut, in no particular order.
 pub trait WalkSink: Send {
@@ -20,6 +41,9 @@ pub trait WalkSink: Send {
     fn as_any(&mut self) -> &mut dyn Any;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
+
+/// Is shown key, value and expiry of each entry of a scan.
+pub type Visit<'a> = dyn FnMut(&[u8], &Value, Option<i64>) + 'a;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WalkProgress {
@@ -30,8 +54,10 @@ pub enum WalkProgress {
 /// A found entry. Valid until the next call that changes the keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
+    hash: u64,
+    place: Place,
+    slot: u16,
     db: DbIndex,
-    id: u64,
 }
 
 /// Per database: what `INFO keyspace` and `DBSIZE` show.
@@ -41,36 +67,39 @@ pub struct DbStats {
     pub expires: u64,
 }
 
-struct Item {
-    id: u64,
-    value: Value,
-    expire_at_ms: Option<i64>,
-}
-
 pub struct Keyspace {
-    dbs: Vec<BTreeMap<Vec<u8>, Item>>,
-    keys_by_id: BTreeMap<u64, Vec<u8>>,
-    next_id: u64,
+    /// Allocated on first use.
+    dbs: Vec<Option<Box<Table>>>,
+    hasher: KeyHasher,
+    gate: Gate,
     changes: u64,
-    write_lsn: Lsn,
-    needed: Lsn,
-    gate: BTreeMap<(DbIndex, Vec<u8>), Lsn>,
-    gate_all: Lsn,
-    walk: Option<(Box<dyn WalkSink>, Vec<(DbIndex, Vec<u8>)>)>,
+    walk: Option<Walk>,
+    /// Of the newest walk; counted from 1, because new segments carry 0.
+    walk_epoch: u32,
+    /// Cleared tables. The walk empties those that it still has to show, `reclaim` the others.
+    #[allow(clippy::vec_box)] // They come from `dbs` boxed: moving the box is O(1).
+    cleared: Vec<Box<Table>>,
+    /// Big values on their way out, freed by `reclaim`.
+    discarded: Vec<Value>,
+    /// The database where `due` goes on.
+    due_db: usize,
+    /// The entry given out by `value_mut`, whose value's size is counted when the next change begins.
+    open: Option<Entry>,
 }
 
 impl Keyspace {
-    pub fn new(databases: DbIndex, _hash_seed: u64) -> Keyspace {
+    pub fn new(databases: DbIndex, hash_seed: u64) -> Keyspace {
         Keyspace {
-            dbs: (0..databases).map(|_| BTreeMap::new()).collect(),
-            keys_by_id: BTreeMap::new(),
-            next_id: 0,
+            dbs: (0..databases).map(|_| None).collect(),
+            hasher: KeyHasher::new(hash_seed),
+            gate: Gate::new(),
             changes: 0,
-            write_lsn: Lsn(0),
-            needed: Lsn(0),
-            gate: BTreeMap::new(),
-            gate_all: Lsn(0),
             walk: None,
+            walk_epoch: 0,
+            cleared: Vec::new(),
+            discarded: Vec::new(),
+            due_db: 0,
+            open: None,
         }
     }
 
@@ -82,18 +111,17 @@ impl Keyspace {
 
     /// Before a command runs: the LSN that its record gets if it writes. Resets `needed` to 0.
     pub fn begin_command(&mut self, write_lsn: Lsn) {
-        self.write_lsn = write_lsn;
-        self.needed = Lsn(0);
+        self.gate.begin_command(write_lsn);
     }
 
     /// The greatest LSN among the buckets looked up since `begin_command`.
     pub fn needed(&self) -> Lsn {
-        self.needed
+        self.gate.needed()
     }
 
     /// Whole-keyspace commands (DBSIZE, SCAN, KEYS, RANDOMKEY) need the shard's last write.
     pub fn need_everything(&mut self, last_lsn: Lsn) {
-        self.needed = self.needed.max(last_lsn);
+        self.gate.need(last_lsn);
     }
 
     /// Number of changes since creation; the dispatcher asserts changed ⇔ effect with it.
@@ -105,135 +133,177 @@ impl Keyspace {
 
     /// Finds an entry, expired or not, and raises `needed` to its bucket's LSN (also when there is no such key).
     pub fn find(&mut self, db: DbIndex, key: &[u8]) -> Option<Entry> {
-        let lsn = self.gate.get(&(db, key.to_vec())).copied().unwrap_or(Lsn(0)).max(self.gate_all);
-        self.needed = self.needed.max(lsn);
-        let item = self.dbs[db as usize].get(key)?;
-        Some(Entry { db, id: item.id })
+        let hash = self.hasher.hash(key);
+        self.gate.looked_up(db, hash);
+        let (place, slot) = self.dbs[db as usize].as_ref()?.find(hash, key)?;
+        Some(Entry { hash, place, slot: slot as u16, db })
     }
 
     pub fn key(&self, entry: Entry) -> &[u8] {
-        &self.keys_by_id[&entry.id]
+        self.table(entry.db).segment(entry.place).key(entry.slot as usize)
     }
 
     pub fn value(&self, entry: Entry) -> &Value {
-        &self.item(entry).value
+        self.table(entry.db).segment(entry.place).value(entry.slot as usize)
     }
 
     pub fn expire_at_ms(&self, entry: Entry) -> Option<i64> {
-        self.item(entry).expire_at_ms
+        self.table(entry.db).segment(entry.place).expire_at_ms(entry.slot as usize)
     }
 
     // --- Changes -------------------------------------------------------------------------------------------------
 
     /// The value, to be changed in place. Counts as a change: ask only when it will be changed.
     pub fn value_mut(&mut self, entry: Entry) -> &mut Value {
-        self.touch(entry.db, &self.keys_by_id[&entry.id].clone());
-        let key = &self.keys_by_id[&entry.id];
-        &mut self.dbs[entry.db as usize].get_mut(key).expect("entry is valid until the next change").value
+        self.before_change(entry.db, entry.hash);
+        self.open = Some(entry);
+        let table = table_mut(&mut self.dbs, entry.db);
+        table.value_bytes -= table.segment(entry.place).value(entry.slot as usize).heap_bytes();
+        table.segment_mut(entry.place).value_mut(entry.slot as usize)
     }
 
     pub fn set_expire(&mut self, entry: Entry, expire_at_ms: Option<i64>) {
-        self.touch(entry.db, &self.keys_by_id[&entry.id].clone());
-        let key = &self.keys_by_id[&entry.id];
-        self.dbs[entry.db as usize].get_mut(key).expect("entry is valid until the next change").expire_at_ms = expire_at_ms;
+        self.before_change(entry.db, entry.hash);
+        table_mut(&mut self.dbs, entry.db).set_expire(entry.place, entry.slot as usize, expire_at_ms);
     }
 
     /// Sets value and expiry, whether the key exists or not; returns what it replaced.
     pub fn insert(&mut self, db: DbIndex, key: &[u8], value: Value, expire_at_ms: Option<i64>) -> Option<(Value, Option<i64>)> {
-        self.touch(db, key);
-        self.next_id += 1;
-        let id = self.next_id;
-        self.keys_by_id.insert(id, key.to_vec());
-        let old = self.dbs[db as usize].insert(key.to_vec(), Item { id, value, expire_at_ms })?;
-        self.keys_by_id.remove(&old.id);
-        Some((old.value, old.expire_at_ms))
+        let hash = self.hasher.hash(key);
+        self.before_change(db, hash);
+        let table = self.dbs[db as usize].get_or_insert_with(|| Box::new(Table::new()));
+        match table.find(hash, key) {
+            Some((place, slot)) => Some(table.replace(place, slot, value, expire_at_ms)),
+            None => {
+                table.insert_new(&self.hasher, hash, key, value, expire_at_ms);
+                None
+            }
+        }
     }
 
     /// Takes the entry out. The caller decides how the value is freed.
     pub fn remove(&mut self, entry: Entry) -> (Value, Option<i64>) {
-        let key = self.keys_by_id[&entry.id].clone();
-        self.touch(entry.db, &key);
-        self.keys_by_id.remove(&entry.id);
-        let item = self.dbs[entry.db as usize].remove(&key).expect("entry is valid until the next change");
-        (item.value, item.expire_at_ms)
+        self.before_change(entry.db, entry.hash);
+        let table = table_mut(&mut self.dbs, entry.db);
+        let removed = table.remove(entry.place, entry.slot as usize);
+        while let Some(partner) = table.merge_partner(entry.hash) {
+            if let Some(walk) = &mut self.walk {
+                walk.save(table, partner);
+            }
+            table.merge(entry.hash);
+        }
+        removed
     }
 
     /// `FLUSHDB`: unsaved entries are handed to the walk first. Returns the number of keys removed. Memory is freed in steps.
     pub fn clear(&mut self, db: DbIndex) -> u64 {
-        let keys: Vec<_> = self.dbs[db as usize].keys().cloned().collect();
-        for key in &keys {
-            let entry = self.find(db, key).expect("just listed");
-            self.remove(entry);
-        }
+        self.settle();
         self.changes += 1;
-        self.gate_all = self.write_lsn;
-        keys.len() as u64
+        self.gate.all_written();
+        let Some(table) = self.dbs[db as usize].take() else { return 0 };
+        let keys = table.keys;
+        self.cleared.push(table);
+        keys
     }
 
     /// `SWAPDB`.
     pub fn swap(&mut self, a: DbIndex, b: DbIndex) {
-        assert!(self.walk.is_none(), "the first form can't swap during a walk");
+        self.settle();
         self.dbs.swap(a as usize, b as usize);
         self.changes += 1;
-        self.gate_all = self.write_lsn;
+        self.gate.all_written();
     }
 
     // --- Whole-keyspace reads --------------------------------------------------------------------------------------
 
     pub fn stats(&self, db: DbIndex) -> DbStats {
-        let items = &self.dbs[db as usize];
-        DbStats { keys: items.len() as u64, expires: items.values().filter(|item| item.expire_at_ms.is_some()).count() as u64 }
+        self.dbs[db as usize].as_ref().map_or(DbStats::default(), |table| DbStats { keys: table.keys, expires: table.expires })
     }
 
     /// One step of SCAN over one database of this shard. Visits at least one bucket and about `count` entries from
     /// `cursor` (0 = start) on; returns the next cursor, 0 = finished. Cursors are below 2^40 and stateless: an entry that is present
     /// during the whole scan is visited at least once, also while the table grows and shrinks.
-    pub fn scan(&self, db: DbIndex, cursor: u64, count: usize, visit: &mut dyn FnMut(&[u8], &Value, Option<i64>)) -> u64 {
-        let items = &self.dbs[db as usize];
-        for (key, item) in items.iter().skip(cursor as usize).take(count.max(1)) {
-            visit(key, &item.value, item.expire_at_ms);
+    pub fn scan(&self, db: DbIndex, cursor: u64, count: usize, visit: &mut Visit) -> u64 {
+        let (Some(table), true) = (&self.dbs[db as usize], cursor >> POSITION_BITS == 0) else { return 0 };
+        let mut position = cursor << (64 - POSITION_BITS);
+        let mut left = count.max(1);
+        while left > 0 {
+            let place = table.place(position);
+            let segment = table.segment(place);
+            segment.entries().for_each(|(key, value, expire_at_ms)| visit(key, value, expire_at_ms));
+            left = left.saturating_sub(segment.len().max(1));
+            match table.next_position(position, place) {
+                Some(next) => position = next,
+                None => return 0,
+            }
         }
-        let next = cursor as usize + count.max(1);
-        if next >= items.len() { 0 } else { next as u64 }
+        position >> (64 - POSITION_BITS)
     }
 
     /// A random entry, about uniform; `random` is a fresh random number. None when the database is empty.
     pub fn random(&self, db: DbIndex, random: u64) -> Option<Entry> {
-        let items = &self.dbs[db as usize];
-        let (_, item) = items.iter().nth((random % items.len().max(1) as u64) as usize)?;
-        Some(Entry { db, id: item.id })
+        let table = self.dbs[db as usize].as_ref().filter(|table| table.keys > 0)?;
+        let (mut position, mut place) = (random, table.place(random));
+        // Segments cover ranges of hashes in proportion to their entries, about: a random position is a fair choice of
+        // segment. An empty one asks for another position, and after some of those for the next segment that isn't.
+        for attempt in 0.. {
+            if table.segment(place).len() > 0 {
+                break;
+            }
+            position = match attempt {
+                0..RANDOM_ATTEMPTS => mix(position),
+                _ => table.next_position(position, place).unwrap_or(0),
+            };
+            place = table.place(position);
+        }
+        let segment = table.segment(place);
+        let slot = ((mix(position) as u128 * segment.len() as u128) >> 64) as usize;
+        let hash = self.hasher.hash(segment.key(slot));
+        Some(Entry { hash, place, slot: slot as u16, db })
     }
 
     /// Collects keys whose expiry is at or before `now_ms`, examining at most about `effort` entries from where the last call stopped,
     /// at most `limit` keys. Does not remove them and does not raise `needed`.
     pub fn due(&mut self, now_ms: i64, effort: usize, limit: usize) -> Vec<(DbIndex, Vec<u8>)> {
-        let _ = effort;
         let mut found = Vec::new();
-        for (db, items) in self.dbs.iter().enumerate() {
-            for (key, item) in items {
-                if found.len() < limit && item.expire_at_ms.is_some_and(|at| at <= now_ms) {
-                    found.push((db as DbIndex, key.clone()));
+        let mut left = effort.max(1);
+        // One more than there are databases: the first one may be entered in the middle, its beginning comes last.
+        for _ in 0..=self.dbs.len() {
+            let db = self.due_db;
+            let mut collect = |key: &[u8]| {
+                let wanted = found.len() < limit;
+                if wanted {
+                    found.push((db as DbIndex, key.to_vec()));
                 }
+                wanted
+            };
+            if let Some(table) = &mut self.dbs[db]
+                && !table.find_due(now_ms, &mut left, &mut collect)
+            {
+                break;
             }
+            self.due_db = (db + 1) % self.dbs.len();
         }
         found
     }
 
     /// Takes every entry out, in no particular order, emptying the keyspace (used to spread keys over another number of shards).
     pub fn drain(&mut self) -> impl Iterator<Item = (DbIndex, Vec<u8>, Value, Option<i64>)> {
-        self.keys_by_id.clear();
-        let mut all = Vec::new();
-        for (db, items) in self.dbs.iter_mut().enumerate() {
-            for (key, item) in std::mem::take(items) {
-                all.push((db as DbIndex, key, item.value, item.expire_at_ms));
-            }
-        }
-        all.into_iter()
+        assert!(self.walk.is_none(), "a walk shows a keyspace that stays");
+        self.open = None;
+        let tables: Vec<_> = self.dbs.iter_mut().map(Option::take).enumerate().collect();
+        tables.into_iter().flat_map(|(db, table)| {
+            let items = table.into_iter().flat_map(|table| table.into_items());
+            items.map(move |item| (db as DbIndex, item.key.into_vec(), item.value, item.expire_at_ms))
+        })
     }
 
     /// Bytes of memory held by tables, keys and values (an estimate, kept incrementally).
     pub fn memory_bytes(&self) -> usize {
-        self.dbs.iter().flatten().map(|(key, item)| key.len() + item.value.as_str().map_or(0, |s| s.heap_bytes()) + 64).sum()
+        let open = self.open.map_or(0, |entry| self.value(entry).heap_bytes());
+        let discarded: usize = self.discarded.iter().map(Value::heap_bytes).sum();
+        let tables = self.dbs.iter().flatten().chain(&self.cleared);
+        tables.map(|table| table.memory_bytes()).sum::<usize>() + open + discarded
     }
 
     // --- The walk --------------------------------------------------------------------------------------------------
@@ -241,19 +311,26 @@ impl Keyspace {
     /// The cut: from now on each entry that exists is shown to the sink once, by `step_walk` or just before it changes.
     pub fn begin_walk(&mut self, sink: Box<dyn WalkSink>) {
         assert!(self.walk.is_none(), "one walk at a time");
-        let mut left = Vec::new();
-        for (db, items) in self.dbs.iter().enumerate() {
-            left.extend(items.keys().map(|key| (db as DbIndex, key.clone())));
+        self.settle();
+        self.walk_epoch += 1;
+        self.walk = Some(Walk { sink, epoch: self.walk_epoch });
+        for (db, table) in self.dbs.iter_mut().enumerate() {
+            if let Some(table) = table {
+                table.cut = Some(Cut { db: db as DbIndex, next: 0 });
+            }
         }
-        self.walk = Some((sink, left));
     }
 
     /// Shows about `entries` more entries to the sink.
     pub fn step_walk(&mut self, entries: usize) -> WalkProgress {
-        for _ in 0..entries {
-            let Some((_, left)) = &mut self.walk else { return WalkProgress::Done };
-            let Some((db, key)) = left.pop() else { return WalkProgress::Done };
-            self.show(db, &key);
+        self.settle();
+        let Some(walk) = &mut self.walk else { return WalkProgress::Done };
+        let mut left = entries.max(1);
+        while left > 0 {
+            let live = self.dbs.iter_mut().flatten().map(|table| (table, false));
+            let mut tables = self.cleared.iter_mut().map(|table| (table, true)).chain(live);
+            let Some((table, cleared)) = tables.find(|(table, _)| table.cut.is_some()) else { return WalkProgress::Done };
+            left = left.saturating_sub(walk.step(table, cleared));
         }
         WalkProgress::More
     }
@@ -261,36 +338,82 @@ impl Keyspace {
     /// The sink of the walk under way, for its owner to take what has been collected.
     pub fn walk_sink(&mut self) -> Option<&mut dyn WalkSink> {
         match &mut self.walk {
-            Some((sink, _)) => Some(&mut **sink),
+            Some(walk) => Some(&mut *walk.sink),
             None => None,
         }
     }
 
     /// Ends the walk, finished or not, and gives the sink back.
     pub fn end_walk(&mut self) -> Option<Box<dyn WalkSink>> {
-        self.walk.take().map(|(sink, _)| sink)
+        let walk = self.walk.take()?;
+        self.dbs.iter_mut().flatten().chain(&mut self.cleared).for_each(|table| table.cut = None);
+        Some(walk.sink)
+    }
+
+    // --- Freeing in steps --------------------------------------------------------------------------------------------
+
+    /// Takes a value that was removed or replaced, to be freed by `reclaim` when it is big.
+    pub fn discard(&mut self, mut value: Value) {
+        if !value.free_some(0) {
+            self.discarded.push(value);
+        }
+    }
+
+    /// Frees about `entries` entries of cleared databases, and as many parts of discarded values; true while there is more.
+    /// To be called between commands. What a walk still has to show stays until it is shown, and is not counted as more.
+    pub fn reclaim(&mut self, entries: usize) -> bool {
+        if let Some(value) = self.discarded.last_mut()
+            && value.free_some(entries.max(1))
+        {
+            self.discarded.pop();
+        }
+        let mut left = entries.max(1);
+        while left > 0
+            && let Some(at) = self.cleared.iter().position(|table| table.cut.is_none())
+        {
+            match self.cleared[at].pop_segment() {
+                Some(segment) => left = left.saturating_sub(segment.len().max(1)),
+                None => drop(self.cleared.swap_remove(at)),
+            }
+        }
+        !self.discarded.is_empty() || self.cleared.iter().any(|table| table.cut.is_none())
     }
 
     // --- Inside ----------------------------------------------------------------------------------------------------
 
-    fn item(&self, entry: Entry) -> &Item {
-        &self.dbs[entry.db as usize][&self.keys_by_id[&entry.id]]
+    fn table(&self, db: DbIndex) -> &Table {
+        self.dbs[db as usize].as_ref().expect("an entry's table is there until the next change")
     }
 
-    fn touch(&mut self, db: DbIndex, key: &[u8]) {
+    /// What each change of one entry begins with.
+    fn before_change(&mut self, db: DbIndex, hash: u64) {
+        self.settle();
         self.changes += 1;
-        self.gate.insert((db, key.to_vec()), self.write_lsn);
-        if let Some((_, left)) = &mut self.walk
-            && let Some(at) = left.iter().position(|(d, k)| *d == db && k == key)
-        {
-            left.swap_remove(at);
-            self.show(db, key);
+        self.gate.written(db, hash);
+        if let (Some(walk), Some(table)) = (&mut self.walk, &mut self.dbs[db as usize]) {
+            let place = table.place(hash);
+            walk.save(table, place);
         }
     }
 
-    fn show(&mut self, db: DbIndex, key: &[u8]) {
-        let item = &self.dbs[db as usize][key];
-        let (sink, _) = self.walk.as_mut().expect("a walk is under way");
-        sink.entry(db, key, &item.value, item.expire_at_ms);
+    /// Counts the value that `value_mut` gave out, now that its user is done with it.
+    fn settle(&mut self) {
+        if let Some(entry) = self.open.take() {
+            let table = table_mut(&mut self.dbs, entry.db);
+            table.value_bytes += table.segment(entry.place).value(entry.slot as usize).heap_bytes();
+        }
     }
+}
+
+/// A function of one field, so that others can be borrowed meanwhile.
+fn table_mut(dbs: &mut [Option<Box<Table>>], db: DbIndex) -> &mut Table {
+    dbs[db as usize].as_mut().expect("an entry's table is there until the next change")
+}
+
+/// The next number of a pseudo-random sequence (SplitMix64).
+fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }

@@ -80,7 +80,7 @@ pub struct AofReader<S> {
 
 enum State<S> {
     Preamble(Box<Reader<S>>),
-    Records(Input<S>),
+    Records(Box<Input<S>>),
     /// Only while one state is exchanged for the other, and after an error in between.
     Gone,
     Ended,
@@ -104,7 +104,8 @@ impl<S: Source> AofReader<S> {
         let mut input = Input::new(source, path);
         let head = input.peek(HEADER_BYTES)?;
         let preamble = head.starts_with(b"REDIS") || head.starts_with(b"VALKEY");
-        let state = if preamble { State::Preamble(Box::new(Reader::from_input(input)?)) } else { State::Records(input) };
+        let state =
+            if preamble { State::Preamble(Box::new(Reader::from_input(input)?)) } else { State::Records(Box::new(input)) };
         Ok(AofReader { state, part, db: 0, multi: None })
     }
 
@@ -115,7 +116,7 @@ impl<S: Source> AofReader<S> {
                 return Ok(Some(AofItem::Preamble(item)));
             }
             let State::Preamble(reader) = std::mem::replace(&mut self.state, State::Gone) else { unreachable!("matched above") };
-            self.state = State::Records(reader.into_input());
+            self.state = State::Records(Box::new(reader.into_input()));
         }
         loop {
             let State::Records(input) = &mut self.state else {

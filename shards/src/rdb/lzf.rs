@@ -107,7 +107,7 @@ pub fn decompress(stream: &[u8], original_len: usize) -> Option<Vec<u8>> {
     if original_len as u64 > stream.len() as u64 * RATIO_MAX {
         return None;
     }
-    let mut out = Vec::with_capacity(original_len);
+    let mut out = Vec::with_capacity(original_len.min(stream.len() * 4));
     let mut rest = stream;
     while let Some((&control, tail)) = rest.split_first() {
         rest = if control < 32 {

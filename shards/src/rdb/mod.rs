@@ -30,4 +30,6 @@ pub use input::{IoSource, Source};
 pub use reader::{Item, Reader};
 
 #[cfg(test)]
+mod redis_tests;
+#[cfg(test)]
 mod tests;

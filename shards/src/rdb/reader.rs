@@ -102,8 +102,19 @@ impl<S: Source> Reader<S> {
         if self.ended {
             return Ok(None);
         }
-        let offset = self.input.offset();
-        let code = self.input.u8()?;
+        loop {
+            let offset = self.input.offset();
+            let code = self.input.u8()?;
+            if code != opcode::SLOT_INFO {
+                return self.item(code, offset).map(Some);
+            }
+            for _ in 0..3 {
+                self.plain_length()?;
+            }
+        }
+    }
+
+    fn item(&mut self, code: u8, offset: u64) -> Result<Item> {
         match code {
             opcode::AUX => Ok(Item::Aux { name: self.string()?, value: self.string()? }),
             opcode::SELECTDB => self.select_db(offset),
@@ -111,15 +122,8 @@ impl<S: Source> Reader<S> {
             opcode::FUNCTION2 => self.string().map(Item::Function),
             opcode::MODULE_AUX => self.module_aux(),
             opcode::EOF => self.eof(),
-            opcode::SLOT_INFO => {
-                for _ in 0..3 {
-                    self.plain_length()?;
-                }
-                return self.next_item();
-            }
             _ => self.entry(code, offset),
         }
-        .map(Some)
     }
 
     fn select_db(&mut self, offset: u64) -> Result<Item> {

@@ -171,3 +171,21 @@ fn payloads_of_redis_7_0_are_restored() {
     let compressed = b"\x00\xc3\t@d\x01aa\xe0W\x00\x01aa\n\x00\xe8\xa3\xb5\x07\xb0m\xf2q";
     assert_eq!(restore_value(compressed), Ok(string(&[b'a'; 100])));
 }
+
+#[test]
+fn damaged_files_without_a_checksum_never_panic() {
+    let mut random = fastrand::Rng::with_seed(9);
+    let mut good = file(&[(0, b"key".to_vec(), b"value".repeat(10), Some(5)), (3, b"1".to_vec(), b"2".to_vec(), None)]);
+    let footer = good.len() - 8;
+    good[footer..].fill(0);
+    for _ in 0..50_000 {
+        let mut damaged = good.clone();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(format::HEADER_BYTES..damaged.len());
+            damaged[at] = random.u8(..);
+        }
+        _ = items(&damaged);
+    }
+    let endless_hints = [&b"REDIS0012"[..], &[244, 0, 0, 0].repeat(1_000_000)].concat();
+    assert_eq!(kind(&endless_hints), Some(ErrorKind::Corrupt));
+}

@@ -1,1 +1,696 @@
-//! (to come)
+//! One shard: its keys, its log, its connections, and its part in everything that concerns several shards.
+//!
+//! The driver (the server's loop on this core, or the simulation) calls, again and again:
+//! ```text
+//!   submit(conn, args) …   commands of this shard's connections, until one answers Wait
+//!   receive(from, batch)   messages of other shards
+//!   disk_done(result)      completions
+//!   end_pass(now)          seals and writes the log, moves a base on, sends what was collected
+//!   take_*                 disk requests, messages, connections with something to send or to submit again
+//! ```
+//! Nothing blocks, nothing is read from a clock: the driver says what time it is.
+
+mod barrier;
+mod connection;
+mod execute;
+mod lock;
+mod merge;
+mod participant;
+mod scan;
+mod submit;
+
+pub use submit::Submit;
+
+use crate::commands::{CommandStats, Effects, Session};
+use crate::disk::{DiskOwner, DiskQueue, DiskRequest, DiskResult};
+use crate::ids::{ConnId, Generation, Lsn, Seq, ShardId};
+use crate::keyspace::Keyspace;
+use crate::log::FsyncMode;
+use crate::log::writer::{LogNews, LogWriter, SegmentName, write_mode};
+use crate::snapshot::{BaseProgress, BaseWriter};
+use crate::transaction::{Coordinator, CoordinatorOutput, Deps, Job, JobId, JobResult, Message, Run, Transaction};
+use connection::{ConnMap, Connection, Expected};
+use std::any::Any;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+/// `appendfsync everysec`: a write that is acknowledged but older than this and not behind a complete mark makes replies to writes wait.
+pub const EVERYSEC_BOUND_MS: i64 = 2000;
+/// Keys deleted by one step of active expiry.
+const EXPIRE_KEYS_PER_STEP: usize = 32;
+const EXPIRE_EFFORT_PER_STEP: usize = 256;
+const EXPIRE_PERIOD_MS: i64 = 10;
+/// Entries of dropped tables freed per pass.
+const RECLAIM_ENTRIES_PER_PASS: usize = 256;
+
+/// Settings that every shard has its own copy of; changed by the server through `settings_mut`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub databases: u16,
+    /// `pipeline-order strict`.
+    pub strict_order: bool,
+    pub requirepass: Vec<u8>,
+    pub active_expire: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { databases: 16, strict_order: true, requirepass: Vec::new(), active_expire: true }
+    }
+}
+
+/// How a shard begins.
+pub struct Start {
+    pub id: ShardId,
+    pub shards: u16,
+    pub generation: Generation,
+    pub mode: FsyncMode,
+    pub logged: bool,
+    pub keyspace: Keyspace,
+    pub settings: Settings,
+    pub seed: u64,
+    pub now_ms: i64,
+    /// On shard 0.
+    pub coordinator: Option<Coordinator>,
+}
+
+/// A transaction executed here that is not known to be whole everywhere.
+struct OpenTransaction {
+    seq: Seq,
+    /// The last LSN that does not depend on it.
+    floor: Lsn,
+    /// What must be written here for this part of it.
+    own: Lsn,
+}
+
+/// How far another shard says it is.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    committed: Lsn,
+    ordered: Lsn,
+}
+
+/// What has been sent to another shard, to know whether it waits for a watermark.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    committed: Lsn,
+    ordered: Lsn,
+    needed_max: Lsn,
+}
+
+struct MarkWait {
+    seq: Seq,
+    lsn: Lsn,
+    kind: WaitKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WaitKind {
+    Mark,
+    EndLog,
+    Stop,
+}
+
+pub struct Shard {
+    id: ShardId,
+    shards: u16,
+    pub settings: Settings,
+    keyspace: Keyspace,
+    log: LogWriter,
+    /// False while the base that a new log builds on is not committed: until then the log counts for nothing.
+    log_counts: bool,
+    /// What acknowledging means: follows `appendfsync`, but leaves `always` only when the mark is durable everywhere.
+    ack_mode: FsyncMode,
+    random: fastrand::Rng,
+    now_ms: i64,
+    pass: u64,
+    pub stats: CommandStats,
+    pub commands_processed: u64,
+    effects: Effects,
+    scratch: Vec<u8>,
+    disk: DiskQueue,
+    coordinator: Option<Coordinator>,
+    results: Vec<JobResult>,
+
+    conns: ConnMap<Connection>,
+    gated: Vec<ConnId>,
+    sendable: Vec<ConnId>,
+    waiting: Vec<ConnId>,
+    wakes: Vec<ConnId>,
+    /// Something happened that may let waiting commands go on.
+    stirred: bool,
+
+    out: Vec<Vec<Message>>,
+    inner: VecDeque<Message>,
+    known: Vec<Known>,
+    told: Vec<Told>,
+    server_inbox: Vec<(ShardId, Box<dyn Any + Send>)>,
+
+    // Transactions.
+    queue: VecDeque<Arc<Transaction>>,
+    active: Option<lock::Active>,
+    early: Vec<lock::EarlyLend>,
+    open: VecDeque<OpenTransaction>,
+    executed: Seq,
+    closed_ordered: Seq,
+    reported: (Seq, Seq),
+    parked: VecDeque<(ShardId, Run)>,
+    parked_conns: HashSet<ConnId>,
+
+    // Barriers.
+    pausing: Option<Seq>,
+    paused: bool,
+    stopped: bool,
+    waits: Vec<MarkWait>,
+    mode_wanted: Option<FsyncMode>,
+    dirty_sent: bool,
+    /// Time of the oldest write behind the last placed mark, and of the oldest behind the last complete one.
+    oldest_after_mark_ms: Option<i64>,
+    oldest_in_mark_ms: Option<i64>,
+    held_at: Option<Lsn>,
+
+    base: Option<BaseWriter>,
+    base_first_segment: u64,
+    forget: Option<SegmentName>,
+    refusing: Option<String>,
+    next_expire_ms: i64,
+    has_garbage: bool,
+}
+
+impl Shard {
+    pub fn new(start: Start) -> Shard {
+        let mut seeds = fastrand::Rng::with_seed(start.seed);
+        let log = LogWriter::new(start.id, start.shards, start.generation, start.mode, start.logged, seeds.u64(..));
+        let per_shard = start.shards as usize;
+        let mut shard = Shard {
+            id: start.id,
+            shards: start.shards,
+            settings: start.settings,
+            keyspace: start.keyspace,
+            log,
+            log_counts: start.logged,
+            ack_mode: start.mode,
+            random: seeds,
+            now_ms: start.now_ms,
+            pass: 0,
+            stats: CommandStats::default(),
+            commands_processed: 0,
+            effects: Effects::default(),
+            scratch: Vec::new(),
+            disk: DiskQueue::default(),
+            coordinator: start.coordinator,
+            results: Vec::new(),
+            conns: ConnMap::default(),
+            gated: Vec::new(),
+            sendable: Vec::new(),
+            waiting: Vec::new(),
+            wakes: Vec::new(),
+            stirred: false,
+            out: (0..per_shard).map(|_| Vec::new()).collect(),
+            inner: VecDeque::new(),
+            known: vec![Known::default(); per_shard],
+            told: vec![Told::default(); per_shard],
+            server_inbox: Vec::new(),
+            queue: VecDeque::new(),
+            active: None,
+            early: Vec::new(),
+            open: VecDeque::new(),
+            executed: Seq(0),
+            closed_ordered: Seq(0),
+            reported: (Seq(0), Seq(0)),
+            parked: VecDeque::new(),
+            parked_conns: HashSet::new(),
+            pausing: None,
+            paused: false,
+            stopped: false,
+            waits: Vec::new(),
+            mode_wanted: None,
+            dirty_sent: false,
+            oldest_after_mark_ms: None,
+            oldest_in_mark_ms: None,
+            held_at: None,
+            base: None,
+            base_first_segment: 0,
+            forget: None,
+            refusing: None,
+            next_expire_ms: start.now_ms,
+            has_garbage: false,
+        };
+        if start.logged {
+            shard.log.prepare(write_mode(start.mode), &mut shard.disk);
+        }
+        shard
+    }
+
+    // --- What the driver asks ----------------------------------------------------------------------------------------
+
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
+    pub fn keyspace_mut(&mut self) -> &mut Keyspace {
+        &mut self.keyspace
+    }
+
+    pub fn log(&self) -> &LogWriter {
+        &self.log
+    }
+
+    pub fn coordinator(&self) -> Option<&Coordinator> {
+        self.coordinator.as_ref()
+    }
+
+    /// False until the first segment is listed in the manifest: no connection is accepted before.
+    pub fn is_ready(&self) -> bool {
+        !self.log.enabled() || self.log.is_ready()
+    }
+
+    /// Why writes are refused, if they are.
+    pub fn refusing(&self) -> Option<&str> {
+        self.refusing.as_deref()
+    }
+
+    pub fn take_disk_requests(&mut self) -> Vec<DiskRequest> {
+        self.disk.take()
+    }
+
+    /// Messages to another shard since the last call.
+    pub fn take_messages(&mut self, to: ShardId) -> Vec<Message> {
+        std::mem::take(&mut self.out[to.0 as usize])
+    }
+
+    pub fn has_messages(&self, to: ShardId) -> bool {
+        !self.out[to.0 as usize].is_empty()
+    }
+
+    /// Connections that have released bytes.
+    pub fn take_sendable(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.sendable)
+    }
+
+    /// Connections whose submit answered `Wait` and may be tried again.
+    pub fn take_wakes(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.wakes)
+    }
+
+    /// Finished jobs of the coordinator (shard 0).
+    pub fn take_results(&mut self) -> Vec<JobResult> {
+        std::mem::take(&mut self.results)
+    }
+
+    pub fn take_server_messages(&mut self) -> Vec<(ShardId, Box<dyn Any + Send>)> {
+        std::mem::take(&mut self.server_inbox)
+    }
+
+    /// A message of the server around the engine to the server's half on another shard (or on this one).
+    pub fn send_server(&mut self, to: ShardId, message: Box<dyn Any + Send>) {
+        self.send(to, Message::Server(message));
+    }
+
+    /// Asks the coordinator (shard 0 only).
+    pub fn start_job(&mut self, id: JobId, job: Job) {
+        self.coordinator.as_mut().expect("jobs are started on shard 0").start(id, job);
+    }
+
+    // --- Connections -------------------------------------------------------------------------------------------------
+
+    pub fn connect(&mut self, session: Session) {
+        self.conns.insert(session.id, Connection::new(session));
+    }
+
+    pub fn disconnect(&mut self, conn: ConnId) {
+        self.conns.remove(&conn);
+    }
+
+    pub fn session(&self, conn: ConnId) -> Option<&Session> {
+        Some(&self.conns.get(&conn)?.session)
+    }
+
+    pub fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        Some(&mut self.conns.get_mut(&conn)?.session)
+    }
+
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.conns.values().map(|conn| &conn.session)
+    }
+
+    /// Released bytes of a connection.
+    pub fn output(&self, conn: ConnId) -> &[u8] {
+        self.conns.get(&conn).map_or(&[], |conn| &conn.out[..conn.sendable()])
+    }
+
+    /// Bytes that are waiting in all, released or not.
+    pub fn output_pending(&self, conn: ConnId) -> usize {
+        self.conns.get(&conn).map_or(0, |conn| conn.out.len())
+    }
+
+    pub fn sent(&mut self, conn: ConnId, bytes: usize) {
+        if let Some(conn) = self.conns.get_mut(&conn) {
+            conn.sent(bytes);
+        }
+    }
+
+    /// True when no reply is outstanding or gated: the connection may be closed without losing one.
+    pub fn is_idle(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_none_or(|conn| conn.tickets.is_empty() && !conn.is_gated() && conn.out.is_empty())
+    }
+
+    /// Answers a ticket that `Submit::Engine` handed out. `bytes` is one whole reply.
+    pub fn answer(&mut self, conn: ConnId, ticket: u64, bytes: Vec<u8>) {
+        self.arrived(conn, ticket, bytes, Deps::default());
+    }
+
+    /// A reply outside of a command's place, e.g. a protocol error before the connection is closed. In order behind all others.
+    pub fn push_reply(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.reply_now(conn, |out| out.extend_from_slice(bytes));
+    }
+
+    // --- Positions ---------------------------------------------------------------------------------------------------
+
+    /// Up to where this shard's own log is what `appendfsync` asks for.
+    fn position(&self) -> Lsn {
+        if !self.log.enabled() || !self.log_counts {
+            return self.log.last_lsn();
+        }
+        match self.ack_mode {
+            FsyncMode::Always => self.log.durable_lsn(),
+            FsyncMode::Everysec | FsyncMode::No => self.held_at.unwrap_or(self.log.written_lsn()),
+        }
+    }
+
+    /// Everything up to here may be shown and acknowledged.
+    pub fn committed(&self) -> Lsn {
+        let position = self.position();
+        self.open.front().map_or(position, |open| open.floor.min(position))
+    }
+
+    /// Everything up to here has been executed on all shards concerned.
+    fn ordered(&self) -> Lsn {
+        let unordered = self.open.iter().find(|open| open.seq > self.closed_ordered);
+        unordered.map_or(self.log.last_lsn(), |open| open.floor)
+    }
+
+    fn is_committed(&self, shard: ShardId, lsn: Lsn) -> bool {
+        if shard == self.id { self.committed() >= lsn } else { self.known[shard.0 as usize].committed >= lsn }
+    }
+
+    fn is_ordered(&self, shard: ShardId, lsn: Lsn) -> bool {
+        if shard == self.id { self.ordered() >= lsn } else { self.known[shard.0 as usize].ordered >= lsn }
+    }
+
+    // --- Messages ----------------------------------------------------------------------------------------------------
+
+    fn send(&mut self, to: ShardId, message: Message) {
+        if to == self.id {
+            self.inner.push_back(message);
+        } else {
+            self.out[to.0 as usize].push(message);
+        }
+    }
+
+    const COORDINATOR: ShardId = ShardId(0);
+
+    fn send_coordinator(&mut self, message: Message) {
+        self.send(Self::COORDINATOR, message);
+    }
+
+    /// A batch from another shard, in the order in which it was sent.
+    pub fn receive(&mut self, from: ShardId, batch: Vec<Message>) {
+        for message in batch {
+            self.handle(from, message);
+            self.drain_inner();
+        }
+    }
+
+    fn drain_inner(&mut self) {
+        while let Some(message) = self.inner.pop_front() {
+            self.handle(self.id, message);
+        }
+    }
+
+    fn handle(&mut self, from: ShardId, message: Message) {
+        match message {
+            Message::Run(run) => self.run_for(from, run),
+            Message::Ran { conn, ticket, reply, needed } => self.arrived(conn, ticket, reply, Deps::one(from, needed)),
+            Message::Watermark { committed, ordered } => {
+                self.known[from.0 as usize] = Known { committed, ordered };
+                self.stirred = true;
+            }
+            Message::Begin(transaction) => self.begin(transaction),
+            Message::Lend { seq, entries, needed } => self.lent(from, seq, entries, needed),
+            Message::Finish { seq, effects, logged } => self.finish(seq, &effects, logged),
+            Message::Part { conn, ticket, reply, deps } => self.part_arrived(from, conn, ticket, reply, deps),
+            Message::Closed { ordered, committed } => self.closed(ordered, committed),
+            Message::Pause { seq } => self.pause(seq),
+            Message::Place { seq, action } => self.place(seq, action),
+            Message::Abandon { seq } => self.abandon(seq),
+            Message::MarkComplete { mode, .. } => self.mark_complete(mode),
+            Message::PrepareMode { mode } => self.mode_wanted = Some(mode),
+            Message::Listed { id } => self.log.listed(id, &mut self.disk),
+            Message::BaseCommitted { remove, log, .. } => self.base_committed(remove, log),
+            Message::BaseAborted { base } => self.base_aborted(base),
+            Message::Refuse { cause } => self.refuse(cause),
+            Message::Server(message) => self.server_inbox.push((from, message)),
+            Message::Submit(_)
+            | Message::Progress { .. }
+            | Message::Dirty
+            | Message::Paused { .. }
+            | Message::Durable { .. }
+            | Message::ModeReady
+            | Message::List { .. }
+            | Message::BaseDone { .. }
+            | Message::BaseFailed { .. }
+            | Message::Fault { .. } => self.handle_as_coordinator(from, message),
+        }
+    }
+
+    fn handle_as_coordinator(&mut self, from: ShardId, message: Message) {
+        let mut output = CoordinatorOutput::default();
+        self.coordinator.as_mut().expect("the coordinator lives on shard 0").receive(from, message, &mut output);
+        self.take_output(output);
+    }
+
+    fn take_output(&mut self, output: CoordinatorOutput) {
+        output.messages.into_iter().for_each(|(to, message)| self.send(to, message));
+        self.results.extend(output.results);
+    }
+
+    fn closed(&mut self, ordered: Seq, committed: Seq) {
+        self.closed_ordered = ordered;
+        while self.open.front().is_some_and(|open| open.seq <= committed) {
+            self.open.pop_front();
+        }
+        self.stirred = true;
+    }
+
+    fn refuse(&mut self, cause: String) {
+        self.refusing.get_or_insert(cause);
+        self.stirred = true;
+    }
+
+    // --- Disk --------------------------------------------------------------------------------------------------------
+
+    pub fn disk_done(&mut self, result: DiskResult) {
+        let DiskResult { token, outcome } = result;
+        match DiskOwner::of(token) {
+            DiskOwner::Log => {
+                self.log.disk_done(token, &outcome.map(|_| ()), &mut self.disk);
+                self.log_news();
+            }
+            DiskOwner::Snapshot => self.base_disk_done(token, &outcome.map(|_| ())),
+            DiskOwner::Coordinator => {
+                let mut output = CoordinatorOutput::default();
+                let coordinator = self.coordinator.as_mut().expect("the coordinator lives on shard 0");
+                coordinator.disk_done(token, outcome, &mut self.disk, &mut output);
+                self.take_output(output);
+            }
+        }
+        self.drain_inner();
+        self.stirred = true;
+    }
+
+    fn log_news(&mut self) {
+        while let Some(news) = self.log.take_news() {
+            match news {
+                LogNews::Prepared { segment, bytes } => {
+                    let forget = self.forget.take();
+                    self.send_coordinator(Message::List { segment, bytes, forget });
+                }
+                LogNews::Rotated { .. } => {}
+                LogNews::Fault(cause) => {
+                    self.refuse(format!("{}: {cause}", self.id));
+                    self.send_coordinator(Message::Fault { cause });
+                }
+            }
+        }
+    }
+
+    fn base_disk_done(&mut self, token: u64, outcome: &Result<(), String>) {
+        // Removals of old files and of an aborted base end here too: nobody waits for them.
+        let Some(base) = &mut self.base else { return };
+        match base.disk_done(token, outcome, &mut self.disk) {
+            BaseProgress::Working => {}
+            BaseProgress::Done(file) => {
+                let base = self.base.take().expect("just used").base;
+                let first_segment = self.base_first_segment;
+                self.send_coordinator(Message::BaseDone { base, file, first_segment });
+            }
+            BaseProgress::Failed(cause) => {
+                let base = base.base;
+                self.send_coordinator(Message::BaseFailed { base, cause });
+            }
+        }
+    }
+
+    // --- The end of a pass ---------------------------------------------------------------------------------------------
+
+    /// Everything that is done once per pass, after commands, messages and completions have been handled.
+    pub fn end_pass(&mut self, now_ms: i64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.expire();
+        self.has_garbage = self.keyspace.reclaim(RECLAIM_ENTRIES_PER_PASS);
+        self.drain_inner();
+        self.step_base();
+        self.log.commit(&mut self.disk);
+        self.advance_marks();
+        self.hold_when_too_old();
+        self.report_progress();
+        self.run_coordinator();
+        self.drain_inner();
+        self.log.commit(&mut self.disk);
+        self.log_news();
+        self.drain_inner();
+        self.send_watermarks();
+        self.open_gates();
+        self.wake();
+        self.pass += 1;
+    }
+
+    /// True when the next pass has work to do without any event: the driver must not sleep.
+    pub fn is_busy(&self) -> bool {
+        self.base.as_ref().is_some_and(BaseWriter::wants_step) || !self.inner.is_empty() || self.has_garbage
+    }
+
+    /// When the driver must call `end_pass` again at the latest.
+    pub fn next_due_ms(&self) -> i64 {
+        let coordinator = self.coordinator.as_ref().map_or(i64::MAX, Coordinator::next_due_ms);
+        coordinator.min(self.now_ms + 100)
+    }
+
+    fn run_coordinator(&mut self) {
+        if let Some(coordinator) = &mut self.coordinator {
+            let mut output = CoordinatorOutput::default();
+            coordinator.pass(self.now_ms, &mut self.disk, &mut output);
+            self.take_output(output);
+        }
+    }
+
+    fn report_progress(&mut self) {
+        let position = self.position();
+        let written = self.open.iter().take_while(|open| open.own <= position).last();
+        let committed = written.map_or(self.reported.1, |open| open.seq).max(self.reported.1);
+        let committed = if self.open.is_empty() { self.executed.max(committed) } else { committed };
+        if (self.executed, committed) != self.reported {
+            self.reported = (self.executed, committed);
+            self.send_coordinator(Message::Progress { executed: self.executed, committed });
+        }
+    }
+
+    fn send_watermarks(&mut self) {
+        let (committed, ordered) = (self.committed(), self.ordered());
+        for shard in 0..self.shards as usize {
+            let told = self.told[shard];
+            let is_waiting = told.needed_max > told.committed.min(told.ordered);
+            let has_news = (told.committed, told.ordered) != (committed, ordered);
+            if shard != self.id.0 as usize && is_waiting && has_news {
+                self.told[shard] = Told { committed, ordered, ..told };
+                // In front of the replies of this pass: most of them can then leave at once.
+                self.out[shard].insert(0, Message::Watermark { committed, ordered });
+            }
+        }
+    }
+
+    fn open_gates(&mut self) {
+        let gated = std::mem::take(&mut self.gated);
+        for id in gated {
+            let Some(mut conn) = self.conns.remove(&id) else { continue };
+            if conn.open_gates(|shard, lsn| self.is_committed(shard, lsn)) {
+                self.sendable.push(id);
+            }
+            if conn.is_gated() {
+                self.gated.push(id);
+            } else {
+                conn.is_listed = false;
+            }
+            self.conns.insert(id, conn);
+        }
+    }
+
+    fn wake(&mut self) {
+        if !std::mem::take(&mut self.stirred) {
+            return;
+        }
+        for id in std::mem::take(&mut self.waiting) {
+            if let Some(conn) = self.conns.get_mut(&id) {
+                conn.waiting = false;
+                self.wakes.push(id);
+            }
+        }
+    }
+
+    // --- Replies -----------------------------------------------------------------------------------------------------
+
+    /// A reply that depends on nothing, in its place behind the replies that are still to come.
+    fn reply_now(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        if conn.tickets.is_empty() {
+            write(&mut conn.out);
+            conn.close_reply(Deps::default(), self.pass);
+            self.sendable.push(id);
+        } else {
+            let mut bytes = Vec::new();
+            write(&mut bytes);
+            conn.take_ticket(Expected::Arrived(bytes, Deps::default()));
+        }
+    }
+
+    fn arrived(&mut self, id: ConnId, ticket: u64, reply: Vec<u8>, deps: Deps) {
+        self.stirred = true;
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let Some(ticket) = conn.ticket(ticket) else { return };
+        ticket.expected = Expected::Arrived(reply, deps);
+        self.flush_tickets(id);
+    }
+
+    fn flush_tickets(&mut self, id: ConnId) {
+        let Some(mut conn) = self.conns.remove(&id) else { return };
+        while let Some(ticket) = conn.tickets.pop_front_if(|ticket| matches!(ticket.expected, Expected::Arrived(..))) {
+            let Expected::Arrived(bytes, deps) = ticket.expected else { unreachable!("just matched") };
+            conn.out.extend_from_slice(&bytes);
+            self.close_reply(&mut conn, id, deps);
+        }
+        self.conns.insert(id, conn);
+    }
+
+    /// The bytes just put out reflect `deps`: release them or gate them.
+    fn close_reply(&mut self, conn: &mut Connection, id: ConnId, deps: Deps) {
+        for (shard, lsn) in deps.iter() {
+            if !self.is_ordered(shard, lsn) {
+                conn.unordered.add(shard, lsn);
+            }
+        }
+        let open = if deps.iter().all(|(shard, lsn)| self.is_committed(shard, lsn)) { Deps::default() } else { deps };
+        conn.close_reply(open, self.pass);
+        if conn.is_gated() {
+            if !std::mem::replace(&mut conn.is_listed, true) {
+                self.gated.push(id);
+            }
+        } else {
+            self.sendable.push(id);
+        }
+    }
+}

@@ -8,6 +8,8 @@
 //! ones; until then the sink holds a clone, which shares its chunks with the live value.
 
 mod sink;
+mod whole;
 mod writer;
 
+pub use whole::write_whole;
 pub use writer::{BaseProgress, BaseWriter};

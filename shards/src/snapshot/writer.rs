@@ -116,22 +116,26 @@ impl BaseWriter {
         &self.path
     }
 
-    /// One step; call it once per pass. True while there is more to do without waiting for the disk.
-    pub fn step(&mut self, keyspace: &mut Keyspace, disk: &mut DiskQueue) -> bool {
-        let pending: usize = self.in_flight.iter().map(|(_, bytes)| bytes).sum::<usize>()
-            + self.waiting.iter().map(|(_, data)| data.len()).sum::<usize>();
-        if pending > IN_FLIGHT_BYTES_MAX {
-            return false;
+    /// Whether a step has work to do without waiting for the disk.
+    pub fn wants_step(&self) -> bool {
+        matches!(self.phase, Some(Phase::Small | Phase::Big { .. })) && self.bytes_under_way() <= IN_FLIGHT_BYTES_MAX
+    }
+
+    fn bytes_under_way(&self) -> usize {
+        self.in_flight.iter().map(|(_, bytes)| bytes).sum::<usize>()
+            + self.waiting.iter().map(|(_, data)| data.len()).sum::<usize>()
+    }
+
+    /// One step; call it once per pass.
+    pub fn step(&mut self, keyspace: &mut Keyspace, disk: &mut DiskQueue) {
+        if !self.wants_step() {
+            return;
         }
         match self.phase.take() {
             Some(Phase::Small) => self.step_small(keyspace, disk),
             Some(Phase::Big { encoder, rest, piece_at }) => self.step_big(encoder, rest, piece_at, disk),
-            other => {
-                self.phase = other;
-                return false;
-            }
+            other => self.phase = other,
         }
-        true
     }
 
     fn step_small(&mut self, keyspace: &mut Keyspace, disk: &mut DiskQueue) {
@@ -163,8 +167,7 @@ impl BaseWriter {
             let (bytes, body) = encoder.finish();
             self.bodies.push(body);
             self.write(bytes, disk);
-            self.finish(disk);
-            return;
+            return self.finish(disk);
         };
         let is_done = match &mut encoder {
             Encoder::Rdb(body) => step_big_string(body, entry, &mut piece_at),

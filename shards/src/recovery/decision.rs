@@ -1,0 +1,176 @@
+//! What of the files counts. Reads only.
+
+use super::closed_set::closed_set;
+use crate::disk::Disk;
+use crate::error::Result;
+use crate::ids::{Generation, Lsn, Seq, ShardId};
+use crate::log::FsyncMode;
+use crate::log::reader::{Scan, Tail, scan};
+use crate::manifest::{GenerationEntry, Manifest, PATH, State};
+
+/// `recovery-assume`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Assume {
+    #[default]
+    Auto,
+    ProcessCrash,
+    PowerLoss,
+}
+
+/// How the last process ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Crash {
+    /// It did not: everything was made durable and its end recorded.
+    Clean,
+    /// The page cache is intact.
+    Process,
+    /// Or kernel crash, or a copied directory, or a disk fault before; the text says which.
+    PowerLoss(String),
+}
+
+/// What was cut off one shard's log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShardCut {
+    pub shard: ShardId,
+    /// Valid records behind the cut, which no closed set holds or which stand behind the mark.
+    pub records: u64,
+    /// Bytes that are no valid frame.
+    pub tail: Option<Tail>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GenerationEnds {
+    pub generation: Generation,
+    /// Per shard, the last LSN that counts.
+    pub ends: Vec<Lsn>,
+    /// Records behind the base.
+    pub records: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    pub crash: Crash,
+    /// Generations with a log, in order.
+    pub generations: Vec<GenerationEnds>,
+    /// The mark that the newest log was cut at, after a power loss.
+    pub mark: Option<Seq>,
+    pub cuts: Vec<ShardCut>,
+}
+
+impl Decision {
+    pub fn ends_of(&self, generation: Generation) -> Option<&GenerationEnds> {
+        self.generations.iter().find(|ends| ends.generation == generation)
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.cuts.iter().any(|cut| cut.records > 0 || cut.tail.is_some())
+    }
+}
+
+/// LSN up to which a base covers a shard's log of this generation.
+pub fn covered(manifest: &Manifest, generation: &GenerationEntry, shard: ShardId) -> Lsn {
+    match &manifest.base {
+        Some(base) if base.generation == generation.number => base.files[shard.0 as usize].cut,
+        _ => Lsn(0),
+    }
+}
+
+pub fn decide(disk: &dyn Disk, manifest: &Manifest, assume: Assume) -> Result<Decision> {
+    let crash = how_it_ended(disk, manifest, assume)?;
+    let mut decision = Decision { crash, generations: Vec::new(), mark: None, cuts: Vec::new() };
+    for generation in manifest.generations.iter().filter(|generation| generation.logged) {
+        decide_generation(disk, manifest, generation, &mut decision)?;
+    }
+    Ok(decision)
+}
+
+fn how_it_ended(disk: &dyn Disk, manifest: &Manifest, assume: Assume) -> Result<Crash> {
+    if manifest.state == State::Clean {
+        return Ok(Crash::Clean);
+    }
+    let power_loss = |why: &str| Ok(Crash::PowerLoss(why.to_string()));
+    match assume {
+        Assume::ProcessCrash => return Ok(Crash::Process),
+        Assume::PowerLoss => return power_loss("recovery-assume power-loss"),
+        Assume::Auto => {}
+    }
+    if manifest.distrusted {
+        return power_loss("a write or fsync had failed");
+    }
+    match disk.boot_id() {
+        None => return power_loss("the boot id can't be read"),
+        Some(id) if id != manifest.boot_id => return power_loss("another boot"),
+        Some(_) => {}
+    }
+    match disk.identity(PATH)? {
+        Some(identity) if identity == manifest.identity => Ok(Crash::Process),
+        Some(_) => power_loss("the manifest is a copy: its inode or birth time is another"),
+        None => power_loss("the file system does not tell a file's birth time"),
+    }
+}
+
+fn decide_generation(disk: &dyn Disk, manifest: &Manifest, generation: &GenerationEntry, decision: &mut Decision) -> Result<()> {
+    let recorded = generation.log_ends.as_ref();
+    let scan_shard = |shard: u16| {
+        let shard = ShardId(shard);
+        let end = recorded.map(|ends| ends[shard.0 as usize]);
+        let after = covered(manifest, generation, shard);
+        scan(disk, &generation.segment_files(shard), after, end)
+    };
+    let scans = (0..generation.shards).map(scan_shard).collect::<Result<Vec<_>>>()?;
+    let ends = match recorded {
+        // No mark before a recorded end cuts anything, and what stands behind it never counted.
+        Some(ends) => ends.clone(),
+        None => {
+            let (ends, mark) = ends_of_crashed(manifest, generation, &scans, &decision.crash);
+            decision.mark = mark;
+            decision.cuts.extend(cuts(&scans, &ends));
+            ends
+        }
+    };
+    let covered_until = |shard: usize| covered(manifest, generation, ShardId(shard as u16));
+    let records = ends.iter().enumerate().map(|(shard, end)| end.0.saturating_sub(covered_until(shard).0)).sum();
+    decision.generations.push(GenerationEnds { generation: generation.number, ends, records });
+    Ok(())
+}
+
+fn ends_of_crashed(manifest: &Manifest, generation: &GenerationEntry, scans: &[Scan], crash: &Crash) -> (Vec<Lsn>, Option<Seq>) {
+    if !matches!(crash, Crash::PowerLoss(_)) {
+        return (closed_set(scans), None);
+    }
+    let newest = newest_complete_mark(scans);
+    let mode = match (newest, &manifest.base) {
+        (Some(seq), _) => mode_of(scans, seq),
+        // The commit of a base, and of a generation's start, counts as a complete mark.
+        (None, Some(base)) if base.generation == generation.number => base.mode,
+        (None, _) => generation.mode,
+    };
+    if mode == FsyncMode::Always {
+        return (closed_set(scans), newest);
+    }
+    let at_mark = |shard: usize, scan: &Scan| match newest {
+        Some(seq) => scan.marks.iter().find(|mark| mark.seq == seq).expect("complete: on every shard").lsn,
+        None => covered(manifest, generation, ShardId(shard as u16)),
+    };
+    (scans.iter().enumerate().map(|(shard, scan)| at_mark(shard, scan)).collect(), newest)
+}
+
+fn newest_complete_mark(scans: &[Scan]) -> Option<Seq> {
+    let (first, others) = scans.split_first()?;
+    let is_everywhere = |seq: Seq| others.iter().all(|scan| scan.marks.iter().any(|mark| mark.seq == seq));
+    first.marks.iter().rev().map(|mark| mark.seq).find(|&seq| is_everywhere(seq))
+}
+
+fn mode_of(scans: &[Scan], seq: Seq) -> FsyncMode {
+    let mark = scans[0].marks.iter().find(|mark| mark.seq == seq);
+    mark.expect("the mark was found on every shard").mode
+}
+
+fn cuts(scans: &[Scan], ends: &[Lsn]) -> Vec<ShardCut> {
+    let cut = |(shard, (scan, end)): (usize, (&Scan, &Lsn))| ShardCut {
+        shard: ShardId(shard as u16),
+        records: scan.last.0 - end.0,
+        tail: scan.tail.clone(),
+    };
+    scans.iter().zip(ends).enumerate().map(cut).collect()
+}

@@ -1,0 +1,326 @@
+//! What a start does: look, decide, load, make durable what is kept, and commit the manifest of a new generation.
+
+use super::decision::{Assume, Crash, Decision, decide};
+use super::load::{FileSource, Parallel, Replayer, load, redistribute};
+use crate::disk::{Disk, read_all};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{DbIndex, Generation, ShardId};
+use crate::keyspace::Keyspace;
+use crate::log::FsyncMode;
+use crate::log::writer::shard_dir;
+use crate::manifest::{BYTES_MAX, Base, BaseFile, BaseFormat, GenerationEntry, Manifest, PATH, State, TEMPORARY_PATH};
+use crate::rdb::aof::{AofEnd, AofItem, AofReader, Part};
+use crate::rdb::aof_manifest::AofManifest;
+use crate::rdb::{Item, Reader};
+use crate::snapshot::write_whole;
+
+pub struct OpenOptions<'a> {
+    pub shards: u16,
+    pub databases: DbIndex,
+    pub mode: FsyncMode,
+    /// `appendonly`: whether a log is written from now on. What is loaded does not depend on it, once there is a manifest.
+    pub logged: bool,
+    pub assume: Assume,
+    pub dbfilename: &'a str,
+    pub appendfilename: &'a str,
+    pub appenddirname: &'a str,
+    /// `aof-use-rdb-preamble`.
+    pub base_format: BaseFormat,
+    pub hash_seed: u64,
+    pub now_ms: i64,
+}
+
+/// What a directory holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    Manifest(Box<Manifest>),
+    Rdb(String),
+    SingleAof(String),
+    MultiPartAof { dir: String, manifest: String },
+    Nothing,
+}
+
+pub struct Opened {
+    pub keyspaces: Vec<Keyspace>,
+    /// Committed; its last generation is the one that begins.
+    pub manifest: Manifest,
+    pub found: Found,
+    /// None when there was no manifest.
+    pub decision: Option<Decision>,
+    /// Standard files that lie beside a manifest and were not read.
+    pub ignored: Vec<String>,
+    /// Files that nobody needed and that were removed.
+    pub removed: Vec<String>,
+    /// The torn tail of an imported AOF.
+    pub import_cut: Option<(String, AofEnd)>,
+    pub kept_bytes: u64,
+}
+
+/// What would be loaded; reads only.
+pub fn look(disk: &dyn Disk, options: &OpenOptions<'_>) -> Result<Found> {
+    if let Some(bytes) = read_all(disk, PATH, BYTES_MAX)? {
+        return Ok(Found::Manifest(Box::new(Manifest::decode(&bytes)?)));
+    }
+    let left = shard_files(disk)?;
+    if let Some(path) = left.first() {
+        let cause = format!(
+            "there is no {PATH}, but files of shards are there ({} of them): the manifest was lost; restore it, or move these files away",
+            left.len()
+        );
+        return Err(Error { kind: ErrorKind::Corrupt, operation: "opening", path: path.clone(), offset: None, cause });
+    }
+    let aof_manifest = format!("{}/{}.manifest", options.appenddirname, options.appendfilename);
+    let multi_part =
+        disk.len(&aof_manifest)?.map(|_| Found::MultiPartAof { dir: options.appenddirname.into(), manifest: aof_manifest });
+    let single =
+        disk.len(options.appendfilename)?.filter(|&bytes| bytes > 0).map(|_| Found::SingleAof(options.appendfilename.into()));
+    let rdb = disk.len(options.dbfilename)?.map(|_| Found::Rdb(options.dbfilename.into()));
+    let aof = multi_part.or(single);
+    // As Redis: with a log, the log is the newer truth; without, the dump is what counts.
+    let found = if options.logged { aof.or(rdb) } else { rdb.or(aof) };
+    Ok(found.unwrap_or(Found::Nothing))
+}
+
+pub fn open(disk: &dyn Disk, options: &OpenOptions<'_>, parallel: &dyn Parallel) -> Result<Opened> {
+    let found = look(disk, options)?;
+    if disk.len(TEMPORARY_PATH)?.is_some() {
+        disk.remove(TEMPORARY_PATH)?;
+    }
+    (0..options.shards).try_for_each(|shard| disk.create_dir(&shard_dir(ShardId(shard))))?;
+    disk.sync_dir("")?;
+    let mut opened = match &found {
+        Found::Manifest(manifest) => reopen(disk, options, manifest, parallel)?,
+        _ => import(disk, options, &found)?,
+    };
+    opened.manifest.generations.push(GenerationEntry {
+        number: next_generation(&found),
+        shards: options.shards,
+        mode: options.mode,
+        logged: options.logged,
+        log_ends: None,
+        segments: Vec::new(),
+    });
+    opened.manifest.state = State::Running;
+    opened.manifest.distrusted = false;
+    opened.kept_bytes = make_durable(disk, &opened.manifest)?;
+    commit(disk, &mut opened.manifest)?;
+    opened.removed = remove_leftovers(disk, &opened.manifest)?;
+    opened.ignored = ignored_files(disk, options, &found)?;
+    opened.found = found;
+    Ok(opened)
+}
+
+fn next_generation(found: &Found) -> Generation {
+    let Found::Manifest(manifest) = found else { return Generation(1) };
+    let last = manifest.generations.last().map_or(Generation(0), |generation| generation.number);
+    Generation(last.0 + 1)
+}
+
+fn opened(keyspaces: Vec<Keyspace>, manifest: Manifest) -> Opened {
+    Opened {
+        keyspaces,
+        manifest,
+        found: Found::Nothing,
+        decision: None,
+        ignored: Vec::new(),
+        removed: Vec::new(),
+        import_cut: None,
+        kept_bytes: 0,
+    }
+}
+
+fn reopen(disk: &dyn Disk, options: &OpenOptions<'_>, manifest: &Manifest, parallel: &dyn Parallel) -> Result<Opened> {
+    let decision = decide(disk, manifest, options.assume)?;
+    let keyspaces = load(disk, manifest, &decision, options.shards, options.databases, options.hash_seed, parallel)?;
+    let mut next = manifest.clone();
+    // A generation without records of its own says nothing; its ends must be recorded otherwise.
+    next.generations.retain_mut(|generation| {
+        let Some(ends) = decision.ends_of(generation.number).filter(|ends| ends.records > 0) else { return false };
+        generation.log_ends = Some(ends.ends.clone());
+        true
+    });
+    Ok(Opened { decision: Some(decision), ..opened(keyspaces, next) })
+}
+
+// --- Import of standard files ------------------------------------------------------------------------------------------
+
+fn import(disk: &dyn Disk, options: &OpenOptions<'_>, found: &Found) -> Result<Opened> {
+    let mut whole = Keyspace::new(options.databases, options.hash_seed);
+    let cut = match found {
+        Found::Rdb(path) => import_rdb(disk, path, &mut whole).map(|()| None)?,
+        Found::SingleAof(path) => import_aof(disk, path, Part::Last, &mut whole)?.map(|end| (path.clone(), end)),
+        Found::MultiPartAof { dir, manifest } => import_parts(disk, dir, manifest, &mut whole)?,
+        Found::Nothing | Found::Manifest(_) => None,
+    };
+    let mut keyspaces = redistribute(vec![whole], options.shards, options.databases, options.hash_seed);
+    let mut manifest = Manifest { next_base: 1, ..Manifest::default() };
+    if *found != Found::Nothing {
+        manifest.base = Some(write_base(disk, &mut keyspaces, 1, next_generation(found), options)?);
+        manifest.next_base = 2;
+    }
+    Ok(Opened { import_cut: cut, ..opened(keyspaces, manifest) })
+}
+
+/// Writes all keys of these shards as a base with nothing behind it.
+pub fn write_base(
+    disk: &dyn Disk,
+    keyspaces: &mut [Keyspace],
+    id: u64,
+    generation: Generation,
+    options: &OpenOptions<'_>,
+) -> Result<Base> {
+    let write = |(shard, keyspace): (usize, &mut Keyspace)| -> Result<BaseFile> {
+        write_whole(disk, keyspace, id, ShardId(shard as u16), options.base_format)
+    };
+    let files = keyspaces.iter_mut().enumerate().map(write).collect::<Result<Vec<_>>>()?;
+    Ok(Base { id, generation, mode: options.mode, format: options.base_format, created_ms: options.now_ms, files })
+}
+
+fn import_rdb(disk: &dyn Disk, path: &str, keyspace: &mut Keyspace) -> Result<()> {
+    let mut reader = Reader::new(FileSource::new(disk, path), path)?;
+    while let Some(item) = reader.next_item()? {
+        import_item(item, path, reader.offset(), keyspace)?;
+    }
+    Ok(())
+}
+
+fn import_item(item: Item, path: &str, offset: u64, keyspace: &mut Keyspace) -> Result<()> {
+    let Item::Entry { db, key, value, expire_at_ms } = item else { return Ok(()) };
+    if db >= keyspace.databases() {
+        let cause = format!("database {db}, but the configuration has {} (directive databases)", keyspace.databases());
+        return Err(Error::unsupported(path, offset, cause));
+    }
+    keyspace.insert(db, &key, value, expire_at_ms);
+    Ok(())
+}
+
+fn import_parts(disk: &dyn Disk, dir: &str, manifest: &str, keyspace: &mut Keyspace) -> Result<Option<(String, AofEnd)>> {
+    let bytes = read_all(disk, manifest, BYTES_MAX)?.unwrap_or_default();
+    let parts = AofManifest::parse(&bytes, manifest)?;
+    let paths: Vec<String> = parts.files().map(|file| format!("{dir}/{}", file.name)).collect();
+    let mut cut = None;
+    for (index, path) in paths.iter().enumerate() {
+        if disk.len(path)?.is_none() {
+            return Err(Error::corrupt(path, 0, format!("{manifest} names this file, but there is none")));
+        }
+        let part = if index + 1 == paths.len() { Part::Last } else { Part::Earlier };
+        cut = import_aof(disk, path, part, keyspace)?.map(|end| (path.clone(), end));
+    }
+    Ok(cut)
+}
+
+/// A standard AOF; the end when it was torn.
+fn import_aof(disk: &dyn Disk, path: &str, part: Part, keyspace: &mut Keyspace) -> Result<Option<AofEnd>> {
+    if disk.len(path)? == Some(0) {
+        return Ok(None);
+    }
+    let mut reader = AofReader::new(FileSource::new(disk, path), path, part)?;
+    let mut torn = None;
+    while let Some(item) = reader.next_item()? {
+        match item {
+            AofItem::Preamble(item) => import_item(item, path, 0, keyspace)?,
+            AofItem::Command(command) => import_command(command.db, &command.args, path, keyspace)?,
+            AofItem::Transaction(commands) => {
+                commands.iter().try_for_each(|command| import_command(command.db, &command.args, path, keyspace))?;
+            }
+            AofItem::End(end) if end.cut.is_some() => torn = Some(end),
+            AofItem::Timestamp(_) | AofItem::End(_) => {}
+        }
+    }
+    Ok(torn)
+}
+
+fn import_command(db: DbIndex, args: &[Vec<u8>], path: &str, keyspace: &mut Keyspace) -> Result<()> {
+    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    Replayer::new(keyspace, path).run(db, &args)
+}
+
+// --- Durability ----------------------------------------------------------------------------------------------------------
+
+/// Syncs every file that is kept and its directory: what was only in the page cache so far must not vanish later, when the next
+/// generation builds on it. Returns the bytes kept.
+fn make_durable(disk: &dyn Disk, manifest: &Manifest) -> Result<u64> {
+    let mut dirs = std::collections::BTreeSet::new();
+    let mut bytes = 0;
+    for path in manifest.files() {
+        bytes += disk.len(&path)?.unwrap_or(0);
+        disk.sync(&path)?;
+        dirs.insert(path.rsplit_once('/').map_or(String::new(), |(dir, _)| dir.to_string()));
+    }
+    dirs.iter().try_for_each(|dir| disk.sync_dir(dir))?;
+    Ok(bytes)
+}
+
+/// Replaces the manifest and makes the replacement durable.
+pub fn commit(disk: &dyn Disk, manifest: &mut Manifest) -> Result<()> {
+    disk.create(TEMPORARY_PATH)?;
+    manifest.identity = disk.identity(TEMPORARY_PATH)?.unwrap_or_default();
+    manifest.boot_id = disk.boot_id().unwrap_or_default();
+    disk.write_at(TEMPORARY_PATH, 0, &manifest.encode())?;
+    disk.sync(TEMPORARY_PATH)?;
+    disk.rename(TEMPORARY_PATH, PATH)?;
+    // Sync the directory after the rename: a crash may otherwise lose the new name.
+    disk.sync_dir("")
+}
+
+// --- Leftovers -----------------------------------------------------------------------------------------------------------
+
+/// Files in shard directories that look like ours.
+fn shard_files(disk: &dyn Disk) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for dir in disk.list("")? {
+        let is_shard =
+            dir.is_dir && dir.name.strip_prefix("shard-").is_some_and(|n| n.len() == 4 && n.bytes().all(|b| b.is_ascii_digit()));
+        if is_shard {
+            let ours = |name: &str| (name.starts_with("log-") && name.ends_with(".seg")) || name.starts_with("base-");
+            files.extend(
+                disk.list(&dir.name)?
+                    .into_iter()
+                    .filter(|file| ours(&file.name))
+                    .map(|file| format!("{}/{}", dir.name, file.name)),
+            );
+        }
+    }
+    Ok(files)
+}
+
+fn remove_leftovers(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<String>> {
+    let kept: std::collections::HashSet<String> = manifest.files().into_iter().collect();
+    let left: Vec<String> = shard_files(disk)?.into_iter().filter(|path| !kept.contains(path)).collect();
+    left.iter().try_for_each(|path| disk.remove(path))?;
+    Ok(left)
+}
+
+fn ignored_files(disk: &dyn Disk, options: &OpenOptions<'_>, found: &Found) -> Result<Vec<String>> {
+    if !matches!(found, Found::Manifest(_)) {
+        return Ok(Vec::new());
+    }
+    let aof_manifest = format!("{}/{}.manifest", options.appenddirname, options.appendfilename);
+    let standard = [options.dbfilename.to_string(), options.appendfilename.to_string(), aof_manifest];
+    let mut ignored = Vec::new();
+    for path in standard {
+        if disk.len(&path)?.is_some() {
+            ignored.push(path);
+        }
+    }
+    Ok(ignored)
+}
+
+impl Opened {
+    /// One line for the server's log.
+    pub fn summary(&self) -> String {
+        let keys: u64 = self.keyspaces.iter().flat_map(|k| (0..k.databases()).map(|db| k.stats(db).keys)).sum();
+        let from = match (&self.found, &self.decision) {
+            (Found::Nothing, _) => "an empty directory".to_string(),
+            (Found::Rdb(path) | Found::SingleAof(path), _) => path.clone(),
+            (Found::MultiPartAof { manifest, .. }, _) => manifest.clone(),
+            (Found::Manifest(_), Some(decision)) => match &decision.crash {
+                Crash::Clean => "the files of a clean stop".into(),
+                Crash::Process => "the files of a process that crashed".into(),
+                Crash::PowerLoss(why) => format!("files taken as after a power loss ({why})"),
+            },
+            (Found::Manifest(_), None) => unreachable!("a manifest is always decided on"),
+        };
+        format!("{keys} keys loaded from {from}")
+    }
+}

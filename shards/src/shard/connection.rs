@@ -1,0 +1,160 @@
+//! A connection on its home shard: replies in order, and when they may leave.
+//!
+//! ```text
+//! out      [ sent … | released …            | gated: reply, reply, … ]   tickets: replies that are still to come, in order
+//!                    ^ may be sent            ^ each gate: end of its bytes, and what must be committed first
+//! ```
+
+use crate::commands::{Command, Merge, Session};
+use crate::ids::{ConnId, Lsn, ShardId};
+use crate::transaction::Deps;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Connection numbers are counted, so multiplying by an odd constant spreads them well enough.
+#[derive(Default)]
+pub struct ConnHasher(u64);
+
+impl Hasher for ConnHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte as u64));
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0 ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+pub type ConnMap<V> = HashMap<ConnId, V, BuildHasherDefault<ConnHasher>>;
+
+/// A reply that has not arrived.
+pub enum Expected {
+    /// Bytes that wait for an earlier ticket.
+    Arrived(Vec<u8>, Deps),
+    /// From one other shard, or from the server around the engine.
+    One,
+    /// From several shards.
+    Parts(Box<Parts>),
+}
+
+/// The parts of a transaction's reply.
+pub struct Parts {
+    pub command: &'static Command,
+    pub merge: Merge,
+    pub missing: usize,
+    pub deps: Deps,
+    /// Per participant: its reply, and for `Merge::ByKey` the positions of its keys.
+    pub parts: Vec<(ShardId, Option<Vec<u8>>, Vec<usize>)>,
+}
+
+pub struct Ticket {
+    pub id: u64,
+    pub expected: Expected,
+}
+
+struct Gate {
+    /// Position in the stream of all bytes ever put out.
+    end: u64,
+    deps: Deps,
+    pass: u64,
+}
+
+pub struct Connection {
+    pub session: Session,
+    pub out: Vec<u8>,
+    /// Stream position of `out[0]`.
+    start: u64,
+    /// Bytes before this stream position may be sent.
+    released: u64,
+    gates: VecDeque<Gate>,
+    pub tickets: VecDeque<Ticket>,
+    pub next_ticket: u64,
+    /// Where all outstanding commands run, when that is one shard.
+    pub at: Option<ShardId>,
+    /// What the commands since the last change of shard reflect that is not yet executed everywhere.
+    pub unordered: Deps,
+    /// A command waits to be submitted again.
+    pub waiting: bool,
+    /// Listed among the shard's gated connections.
+    pub is_listed: bool,
+}
+
+impl Connection {
+    pub fn new(session: Session) -> Connection {
+        Connection {
+            session,
+            out: Vec::new(),
+            start: 0,
+            released: 0,
+            gates: VecDeque::new(),
+            tickets: VecDeque::new(),
+            next_ticket: 1,
+            at: None,
+            unordered: Deps::default(),
+            waiting: false,
+            is_listed: false,
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.out.len() as u64
+    }
+
+    /// Bytes that may be sent now.
+    pub fn sendable(&self) -> usize {
+        (self.released - self.start) as usize
+    }
+
+    pub fn sent(&mut self, bytes: usize) {
+        assert!(bytes <= self.sendable(), "only released bytes are sent");
+        self.start += bytes as u64;
+        if bytes == self.out.len() {
+            self.out.clear();
+        } else {
+            self.out.drain(..bytes);
+        }
+    }
+
+    pub fn is_gated(&self) -> bool {
+        !self.gates.is_empty()
+    }
+
+    /// Everything in `out` behind the last gate has these dependencies; `deps` is empty when they are committed already.
+    pub fn close_reply(&mut self, deps: Deps, pass: u64) {
+        let end = self.end();
+        match self.gates.back_mut() {
+            None if deps.is_empty() => self.released = end,
+            Some(gate) if deps.is_empty() || gate.pass == pass => {
+                gate.end = end;
+                gate.deps.merge(&deps);
+            }
+            _ => self.gates.push_back(Gate { end, deps, pass }),
+        }
+    }
+
+    /// Opens the gates whose dependencies are committed; true when something became sendable.
+    pub fn open_gates(&mut self, is_committed: impl Fn(ShardId, Lsn) -> bool) -> bool {
+        let before = self.released;
+        while let Some(gate) = self.gates.front() {
+            if !gate.deps.iter().all(|(shard, lsn)| is_committed(shard, lsn)) {
+                break;
+            }
+            self.released = gate.end;
+            self.gates.pop_front();
+        }
+        self.released > before
+    }
+
+    pub fn take_ticket(&mut self, expected: Expected) -> u64 {
+        let id = self.next_ticket;
+        self.next_ticket += 1;
+        self.tickets.push_back(Ticket { id, expected });
+        id
+    }
+
+    pub fn ticket(&mut self, id: u64) -> Option<&mut Ticket> {
+        self.tickets.iter_mut().find(|ticket| ticket.id == id)
+    }
+}

@@ -1,0 +1,121 @@
+//! Execution of one command (or one part of a transaction) on this shard's keys, and its record in the log.
+
+use super::{EXPIRE_EFFORT_PER_STEP, EXPIRE_KEYS_PER_STEP, EXPIRE_PERIOD_MS, Shard};
+use crate::commands::{self, Command, Ctx, EngineCommand, Route, Run as Handler};
+use crate::ids::{DbIndex, Lsn, Seq, ShardId};
+use crate::resp::{Protocol, Reply};
+use crate::transaction::Message;
+
+/// Who the command runs for, and how.
+pub(super) struct Call<'a> {
+    pub command: &'static Command,
+    pub args: &'a [&'a [u8]],
+    pub db: DbIndex,
+    pub protocol: Protocol,
+    pub now_ms: i64,
+    pub gathered: bool,
+}
+
+impl Shard {
+    /// Runs the handler: reply into `out`, effects into `self.effects`. Returns the LSN that the reply needs because of what it read.
+    pub(super) fn run_handler(&mut self, call: &Call<'_>, out: &mut Vec<u8>) -> Lsn {
+        self.commands_processed += 1;
+        self.effects.clear();
+        self.keyspace.begin_command(self.log.last_lsn().next());
+        let mut ctx = Ctx {
+            keyspace: &mut self.keyspace,
+            reply: Reply::new(out, call.protocol),
+            effects: &mut self.effects,
+            db: call.db,
+            now_ms: call.now_ms,
+            random: &mut self.random,
+            replaying: false,
+            gathered: call.gathered,
+            may_expire: self.refusing.is_none(),
+            stats: &mut self.stats,
+        };
+        match call.command.run {
+            Handler::Data(_) => commands::run_data(call.command, &mut ctx, call.args),
+            Handler::Engine(EngineCommand::Scan) => super::scan::scan(&mut ctx, self.id, self.shards, call.args),
+            Handler::Engine(EngineCommand::RandomKey) => super::scan::random_key(&mut ctx),
+            _ => unreachable!("{} does not run on keys", call.command.name),
+        }
+        if matches!(call.command.route, Route::All(_) | Route::Engine) {
+            // It saw the whole keyspace.
+            self.keyspace.need_everything(self.log.last_lsn());
+        }
+        self.keyspace.needed()
+    }
+
+    /// A command whose keys are all here: run, log, and what must be committed before its reply leaves.
+    pub(super) fn execute(&mut self, call: &Call<'_>, out: &mut Vec<u8>) -> Lsn {
+        if call.command.writes()
+            && let Some(cause) = &self.refusing
+        {
+            Reply::new(out, call.protocol).error(&refusal(cause));
+            return Lsn(0);
+        }
+        let needed = self.run_handler(call, out);
+        if self.effects.is_empty() {
+            return needed;
+        }
+        let lsn = self.append_write();
+        // A read that met an expired key logged its DEL; nobody needs to wait for that.
+        if call.command.writes() { lsn } else { needed.min(Lsn(lsn.0 - 1)) }
+    }
+
+    fn append_write(&mut self) -> Lsn {
+        let lsn = self.log.append_write(self.effects.bytes());
+        self.wrote();
+        lsn
+    }
+
+    pub(super) fn append_transaction(&mut self, seq: Seq, participants: &[ShardId]) -> Lsn {
+        let lsn = self.log.append_transaction(seq, participants, self.effects.bytes());
+        self.wrote();
+        lsn
+    }
+
+    pub(super) fn wrote(&mut self) {
+        self.oldest_after_mark_ms.get_or_insert(self.now_ms);
+        if !std::mem::replace(&mut self.dirty_sent, true) && self.log.enabled() {
+            self.send_coordinator(Message::Dirty);
+        }
+    }
+
+    /// Active expiry: a bounded number of keys per period, more when many are due.
+    pub(super) fn expire(&mut self) {
+        if self.now_ms < self.next_expire_ms || !self.settings.active_expire || self.paused || self.refusing.is_some() {
+            return;
+        }
+        self.next_expire_ms = self.now_ms + EXPIRE_PERIOD_MS;
+        let due = self.keyspace.due(self.now_ms, EXPIRE_EFFORT_PER_STEP, EXPIRE_KEYS_PER_STEP);
+        if due.len() == EXPIRE_KEYS_PER_STEP {
+            // More are waiting: go on with the next pass.
+            self.next_expire_ms = self.now_ms;
+        }
+        let locked = |db, key: &Vec<u8>| self.active.as_ref().is_some_and(|active| active.locks(db, key));
+        let due: Vec<_> = due.into_iter().filter(|(db, key)| !locked(*db, key)).collect();
+        if due.is_empty() {
+            return;
+        }
+        self.effects.clear();
+        // No reader of these keys needs to wait for this record: it sees them absent by its own clock.
+        self.keyspace.begin_command(Lsn(0));
+        for (db, key) in &due {
+            if let Some(entry) = self.keyspace.find(*db, key) {
+                self.keyspace.remove(entry);
+                self.effects.push(*db, &[b"DEL", key]);
+                self.stats.expired_keys += 1;
+            }
+        }
+        if !self.effects.is_empty() {
+            self.append_write();
+        }
+    }
+}
+
+/// Redis's words for a server that can't write what it promises to keep.
+pub(super) fn refusal(cause: &str) -> String {
+    format!("MISCONF Errors writing to the AOF file: {cause}")
+}

@@ -1,0 +1,277 @@
+//! This shard's part in transactions over several shards, in the order of their numbers.
+//!
+//! ```text
+//! Split    Begin → run the part, log it → Part to the home shard
+//! Gather   lender:   Begin → lock, Lend copies ────────────→ … Finish → apply the effects, log, unlock
+//!          executor: Begin → lock, wait for every Lend → insert the copies, run, take them out, log → Part, Finish to the lenders
+//! ```
+
+use super::execute::{Call, refusal};
+use super::lock::{Active, EarlyLend, effects_of};
+use super::{OpenTransaction, Shard};
+use crate::commands::{self, Ctx, Effects, Route};
+use crate::ids::{Lsn, Seq, ShardId, Slot};
+use crate::resp::Reply;
+use crate::transaction::{Deps, Kind, LentEntry, Message, Transaction};
+use std::sync::Arc;
+
+impl Shard {
+    pub(super) fn begin(&mut self, transaction: Arc<Transaction>) {
+        assert!(!self.paused, "the coordinator sends no transaction between Pause and Place");
+        self.queue.push_back(transaction);
+        self.run_queue();
+    }
+
+    fn run_queue(&mut self) {
+        while self.active.is_none()
+            && let Some(transaction) = self.queue.pop_front()
+        {
+            assert!(self.executed < transaction.seq, "transactions run in the order of their numbers");
+            self.now_ms = self.now_ms.max(transaction.now_ms);
+            match transaction.request.kind {
+                Kind::Split => self.run_part(&transaction),
+                Kind::Gather { executor } if executor == self.id => self.gather(transaction),
+                Kind::Gather { executor } => self.lend(transaction, executor),
+            }
+        }
+        self.try_pause();
+    }
+
+    fn call<'a>(&self, transaction: &Transaction, args: &'a [&'a [u8]], gathered: bool) -> Call<'a> {
+        let request = &transaction.request;
+        Call { command: request.command, args, db: request.db, protocol: request.protocol, now_ms: transaction.now_ms, gathered }
+    }
+
+    // --- One hop -----------------------------------------------------------------------------------------------------
+
+    fn run_part(&mut self, transaction: &Transaction) {
+        let mut reply = Vec::new();
+        let part = transaction.part_of(self.id).expect("the coordinator sends to participants only");
+        let before = self.log.last_lsn();
+        let mut needed = part.with(|args| {
+            let call = self.call(transaction, args, false);
+            self.run_handler(&call, &mut reply)
+        });
+        if transaction.request.writes {
+            needed = self.append_transaction(transaction.seq, &transaction.request.participants);
+            self.opened(transaction.seq, before, needed);
+        } else {
+            if !self.effects.is_empty() {
+                // Expired keys met by a reading command.
+                let participants = [self.id];
+                self.append_transaction(transaction.seq, &participants);
+            }
+            needed = needed.min(before);
+            self.opened(transaction.seq, self.log.last_lsn(), before);
+        }
+        self.send_part(transaction, reply, Deps::one(self.id, needed));
+    }
+
+    /// Executed here; until it is closed nothing behind `floor` is committed. `own` must be written for its part to count.
+    fn opened(&mut self, seq: Seq, floor: Lsn, own: Lsn) {
+        self.executed = seq;
+        self.open.push_back(OpenTransaction { seq, floor, own });
+    }
+
+    fn send_part(&mut self, transaction: &Transaction, reply: Vec<u8>, deps: Deps) {
+        let request = &transaction.request;
+        for (shard, needed) in deps.iter() {
+            if shard == self.id {
+                self.awaited_by(request.home, needed);
+            }
+        }
+        self.send(request.home, Message::Part { conn: request.conn, ticket: request.ticket, reply, deps });
+    }
+
+    /// `home` will hold a reply until this shard has committed `needed`: it must hear of it.
+    pub(super) fn awaited_by(&mut self, home: ShardId, needed: Lsn) {
+        let told = &mut self.told[home.0 as usize];
+        told.needed_max = told.needed_max.max(needed);
+    }
+
+    // --- Several hops --------------------------------------------------------------------------------------------------
+
+    fn own_keys(&self, transaction: &Transaction) -> Vec<Vec<u8>> {
+        let args = transaction.part_of(self.id).expect("the coordinator sends to participants only");
+        args.with(|args| {
+            let keys = commands::keys_of(transaction.request.command, args).expect("checked by the home shard");
+            let own = keys.map(|index| args[index]).filter(|key| Slot::of_key(key).shard(self.shards) == self.id);
+            own.map(<[u8]>::to_vec).collect()
+        })
+    }
+
+    fn activate(&mut self, transaction: Arc<Transaction>, missing: usize) {
+        let keys = self.own_keys(&transaction).into_iter().collect();
+        self.active = Some(Active { transaction, keys, missing, lent: Vec::new(), needed: Vec::new() });
+    }
+
+    fn lend(&mut self, transaction: Arc<Transaction>, executor: ShardId) {
+        self.keyspace.begin_command(self.log.last_lsn().next());
+        let mut entries = Vec::new();
+        for key in self.own_keys(&transaction) {
+            // COPY names a second database, so an entry is lent from each in which it is there.
+            for db in 0..self.keyspace.databases() {
+                if let Some(entry) = self.keyspace.find(db, &key) {
+                    let (value, expire_at_ms) = (self.keyspace.value(entry).clone(), self.keyspace.expire_at_ms(entry));
+                    entries.push(LentEntry { db, key: key.clone(), value, expire_at_ms });
+                }
+            }
+        }
+        let (seq, needed) = (transaction.seq, self.keyspace.needed());
+        self.awaited_by(transaction.request.home, needed);
+        self.activate(transaction, 0);
+        self.send(executor, Message::Lend { seq, entries, needed });
+    }
+
+    fn gather(&mut self, transaction: Arc<Transaction>) {
+        let missing = transaction.request.participants.len() - 1;
+        let seq = transaction.seq;
+        self.activate(transaction, missing);
+        for early in self.early.extract_if(.., |early| early.seq == seq).collect::<Vec<_>>() {
+            self.take_lend(early);
+        }
+        self.run_gathered();
+    }
+
+    pub(super) fn lent(&mut self, from: ShardId, seq: Seq, entries: Vec<LentEntry>, needed: Lsn) {
+        let lend = EarlyLend { from, seq, entries, needed };
+        if self.active.as_ref().is_some_and(|active| active.transaction.seq == seq) {
+            self.take_lend(lend);
+            self.run_gathered();
+        } else {
+            self.early.push(lend);
+        }
+    }
+
+    fn take_lend(&mut self, lend: EarlyLend) {
+        let active = self.active.as_mut().expect("the caller has just seen it");
+        active.missing -= 1;
+        active.needed.push((lend.from, lend.needed));
+        active.lent.extend(lend.entries);
+    }
+
+    /// On the executor, when every lender has answered.
+    fn run_gathered(&mut self) {
+        if self.active.as_ref().is_none_or(|active| active.missing > 0) {
+            return;
+        }
+        let active = self.active.take().expect("just seen");
+        let transaction = &active.transaction;
+        let mut reply = Vec::new();
+        let mut deps = Deps::default();
+        active.needed.iter().for_each(|&(shard, lsn)| deps.add(shard, lsn));
+        if transaction.request.writes
+            && let Some(cause) = &self.refusing
+        {
+            Reply::new(&mut reply, transaction.request.protocol).error(&refusal(cause));
+            self.effects.clear();
+        } else {
+            let needed = self.run_with_lent(&active, &mut reply);
+            deps.add(self.id, needed);
+        }
+        self.finish_gathered(&active, reply, deps);
+    }
+
+    fn run_with_lent(&mut self, active: &Active, reply: &mut Vec<u8>) -> Lsn {
+        for lent in &active.lent {
+            let replaced = self.keyspace.insert(lent.db, &lent.key, lent.value.clone(), lent.expire_at_ms);
+            assert!(replaced.is_none(), "a lent key lives on another shard");
+        }
+        let args = active.transaction.part_of(self.id).expect("the executor is a participant");
+        let needed = args.with(|args| {
+            let call = self.call(&active.transaction, args, true);
+            self.run_handler(&call, reply)
+        });
+        self.remove_foreign(active);
+        needed
+    }
+
+    /// Takes out what was lent, and what the command put under keys of other shards.
+    fn remove_foreign(&mut self, active: &Active) {
+        let args = active.transaction.part_of(self.id).expect("the executor is a participant");
+        let foreign: Vec<Vec<u8>> = args.with(|args| {
+            let keys = commands::keys_of(active.transaction.request.command, args).expect("checked by the home shard");
+            let keys = keys.map(|index| args[index]).filter(|key| Slot::of_key(key).shard(self.shards) != self.id);
+            keys.map(<[u8]>::to_vec).collect()
+        });
+        for key in foreign {
+            for db in 0..self.keyspace.databases() {
+                if let Some(entry) = self.keyspace.find(db, &key) {
+                    self.keyspace.remove(entry);
+                }
+            }
+        }
+    }
+
+    fn finish_gathered(&mut self, active: &Active, reply: Vec<u8>, mut deps: Deps) {
+        let transaction = active.transaction.clone();
+        let logged = !self.effects.is_empty();
+        let before = self.log.last_lsn();
+        let all = std::mem::take(&mut self.effects);
+        let others = transaction.request.participants.iter().copied().filter(|&shard| shard != self.id);
+        for shard in others.collect::<Vec<_>>() {
+            let effects = effects_of(&all, shard, self.shards);
+            self.send(shard, Message::Finish { seq: transaction.seq, effects, logged });
+        }
+        self.effects = effects_of(&all, self.id, self.shards);
+        self.close_part(&transaction, before, logged);
+        if logged {
+            deps.add(self.id, self.log.last_lsn());
+        }
+        self.send_part(&transaction, reply, deps);
+        self.unlocked();
+    }
+
+    /// Logs this shard's part (`self.effects`) of a transaction that has ended.
+    fn close_part(&mut self, transaction: &Transaction, before: Lsn, logged: bool) {
+        if logged {
+            let own = self.append_transaction(transaction.seq, &transaction.request.participants);
+            self.opened(transaction.seq, before, own);
+        } else {
+            self.opened(transaction.seq, before, before);
+        }
+    }
+
+    /// On a lender: the executor is done.
+    pub(super) fn finish(&mut self, seq: Seq, effects: &Effects, logged: bool) {
+        let active = self.active.take().expect("a lender waits for its Finish");
+        assert_eq!(active.transaction.seq, seq, "transactions run in the order of their numbers");
+        let before = self.log.last_lsn();
+        self.keyspace.begin_command(before.next());
+        self.effects.clear();
+        self.effects.append(effects);
+        apply(self, effects, active.transaction.now_ms);
+        self.close_part(&active.transaction, before, logged);
+        self.unlocked();
+    }
+
+    fn unlocked(&mut self) {
+        self.stirred = true;
+        self.run_queue();
+        self.run_parked();
+    }
+}
+
+/// Applies effects that another shard has computed, as replay does.
+fn apply(shard: &mut Shard, effects: &Effects, now_ms: i64) {
+    let (mut dropped, mut ignored) = (Vec::new(), Effects::default());
+    for (db, resp) in effects.iter() {
+        let (args, _) = crate::resp::decode_command(resp).expect("effects are well-formed");
+        let command = commands::resolve(&args).expect("effects are commands");
+        assert!(matches!(command.route, Route::Keys(_)), "a gathered command's effects name one key each");
+        dropped.clear();
+        let mut ctx = Ctx {
+            keyspace: &mut shard.keyspace,
+            reply: Reply::new(&mut dropped, Default::default()),
+            effects: &mut ignored,
+            db,
+            now_ms,
+            random: &mut shard.random,
+            replaying: true,
+            gathered: false,
+            may_expire: false,
+            stats: &mut shard.stats,
+        };
+        commands::run_data(command, &mut ctx, &args);
+    }
+}
