@@ -155,7 +155,7 @@ fn shown(bytes: &[u8], max: usize) -> std::borrow::Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::table::{Run, flags};
+    use crate::commands::table::{Multi, Route, Run, flags};
 
     fn args<'a>(words: &[&'a str]) -> Vec<&'a [u8]> {
         words.iter().map(|word| word.as_bytes()).collect()
@@ -187,6 +187,29 @@ mod tests {
             let fast = command.flags & flags::FAST != 0;
             assert!(command.acl.contains(&if fast { "fast" } else { "slow" }), "{name}");
             assert_eq!(command.acl.contains(&"write"), command.writes(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_route_fits_the_keys() {
+        for command in all().flat_map(|command| std::iter::once(command).chain(command.subcommands)) {
+            let name = command.name;
+            let several = match command.keys {
+                KeySpec::None => None,
+                KeySpec::Range { first, last, .. } => Some(last != first as isize),
+                KeySpec::Find(_) => Some(true),
+            };
+            match (command.route, several) {
+                (Route::Keys(multi), Some(several)) => assert_eq!(multi != Multi::Never, several, "{name}"),
+                (Route::Keys(_), None) => panic!("{name} is routed by keys and has none"),
+                (_, keys) => assert!(keys.is_none(), "{name} has keys and is not routed by them"),
+            }
+            let fits = match command.run {
+                Run::Data(_) => matches!(command.route, Route::Keys(_) | Route::All(_)),
+                Run::Home(_) | Run::Container => matches!(command.route, Route::Home),
+                Run::Engine(_) => matches!(command.route, Route::Engine),
+            };
+            assert!(fits, "{name} runs elsewhere than it is routed to");
         }
     }
 
