@@ -173,6 +173,8 @@ impl Shard {
     }
 
     fn run_with_lent(&mut self, active: &Active, reply: &mut Vec<u8>) -> Lsn {
+        // Lent entries come and go without a record: nobody may wait for one.
+        self.keyspace.begin_command(Lsn(0));
         for lent in &active.lent {
             let replaced = self.keyspace.insert(lent.db, &lent.key, lent.value.clone(), lent.expire_at_ms);
             assert!(replaced.is_none(), "a lent key lives on another shard");
@@ -182,6 +184,7 @@ impl Shard {
             let call = self.call(&active.transaction, args, true);
             self.run_handler(&call, reply)
         });
+        self.keyspace.begin_command(Lsn(0));
         self.remove_foreign(active);
         needed
     }

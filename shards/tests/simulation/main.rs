@@ -26,20 +26,20 @@ fn run_seed(seed: u64) -> Result<(), String> {
     let mut clients = Clients::new(plan.mode);
     let mut oracle = Oracle { base: Default::default() };
     let mut shards = plan.shards;
-    let opened = world.start(shards)?;
+    let opened = world.start(shards, &mut CrashKind::Process)?;
     world.run(opened);
     for &(steps, is_power) in &plan.crashes {
         work(&mut world, &mut clients, &plan, steps)?;
-        let kind = if is_power { CrashKind::Power } else { CrashKind::Process };
+        let mut kind = if is_power { CrashKind::Power } else { CrashKind::Process };
         let history = std::mem::take(&mut world.history);
         let crash_ms = world.now_ms;
         world.crash(kind);
         if plan.changes_shards {
             shards = [1, 2, 3, 4][world.random.usize(0..4)];
         }
-        let boot_crashes = world.start(shards).map_err(|error| format!("the start after a {kind:?} crash stopped: {error}"))?;
-        oracle.check(&world, &history, &clients, kind, crash_ms, &boot_crashes)?;
-        world.run(boot_crashes);
+        let opened = world.start(shards, &mut kind).map_err(|error| format!("the start after a crash stopped: {error}"))?;
+        oracle.check(&world, &history, &clients, kind, crash_ms, &opened)?;
+        world.run(opened);
     }
     finish(&mut world, &mut clients, &plan, shards)
 }
@@ -100,7 +100,8 @@ fn finish(world: &mut World, clients: &mut Clients, plan: &Plan, shards: u16) ->
     }
     let before = contents_of(world);
     world.crash(CrashKind::Power);
-    let opened = world.start(shards).map_err(|error| format!("the start after a clean stop stopped: {error}"))?;
+    let opened =
+        world.start(shards, &mut CrashKind::Power).map_err(|error| format!("the start after a clean stop stopped: {error}"))?;
     if world::contents(&opened.keyspaces) != before {
         return Err("a clean stop lost or changed something".into());
     }

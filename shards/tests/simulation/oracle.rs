@@ -54,8 +54,11 @@ impl Oracle {
         let decided = opened.decision.as_ref().and_then(|decision| decision.ends_of(world.generation));
         match decided {
             Some(ends) => ends.ends.clone(),
-            // The crashed start never committed its generation, or a later start dropped it because it was empty.
-            None => vec![Lsn(0); history.records.len()],
+            // A start that crashed behind its commit has dropped the generation, because nothing was in it but what the base covers.
+            None => match opened.manifest.base.as_ref().filter(|base| base.generation == world.generation) {
+                Some(base) => base.files.iter().map(|file| file.cut).collect(),
+                None => vec![Lsn(0); history.records.len()],
+            },
         }
     }
 

@@ -80,8 +80,9 @@ impl World {
         }
     }
 
-    /// A start. Err: it stopped with this error (never because of a simulated crash: those are taken and the start repeated).
-    pub fn start(&mut self, shards: u16) -> Result<Opened, String> {
+    /// A start. Err: it stopped with this error (never because of a simulated crash: those are taken, the start is repeated, and `worst`
+    /// becomes a power loss when one of them was).
+    pub fn start(&mut self, shards: u16, worst: &mut CrashKind) -> Result<Opened, String> {
         loop {
             let crash_point = self.random.usize(0..200);
             self.disk.crash_after((crash_point < 60).then_some(crash_point));
@@ -92,6 +93,9 @@ impl World {
                 }
                 Err(error) if error.cause == CRASH => {
                     let kind = if self.random.bool() { CrashKind::Process } else { CrashKind::Power };
+                    if kind == CrashKind::Power {
+                        *worst = kind;
+                    }
                     self.disk.crash(kind, Vec::new());
                 }
                 Err(error) => return Err(error.to_string()),
