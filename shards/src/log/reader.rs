@@ -119,13 +119,16 @@ struct Walk<'a> {
     disk: &'a dyn Disk,
     files: &'a [SegmentFile],
     expected: Lsn,
+    /// What lies behind a recorded end does not count, and is not looked at.
+    recorded_end: Option<Lsn>,
     scan: Scan,
 }
 
 /// Reads all segments of one shard (in order of their ids) and finds the longest valid prefix behind `after`, which a base covers.
 /// Damage below a durable LSN is an error; `expected_end` is the recorded end of a log that was ended: less than that is one too.
 pub fn scan(disk: &dyn Disk, files: &[SegmentFile], after: Lsn, expected_end: Option<Lsn>) -> Result<Scan> {
-    let mut walk = Walk { disk, files, expected: Lsn(0), scan: Scan { last: after, ..Scan::default() } };
+    let mut walk =
+        Walk { disk, files, expected: Lsn(0), recorded_end: expected_end, scan: Scan { last: after, ..Scan::default() } };
     walk.run(after, None, &mut |_, _| Ok(()))?;
     let scan = walk.scan;
     match expected_end {
@@ -150,7 +153,7 @@ pub fn replay(
     until: Lsn,
     visit: &mut dyn FnMut(Lsn, Record<'_>) -> Result<()>,
 ) -> Result<()> {
-    let mut walk = Walk { disk, files, expected: Lsn(0), scan: Scan { last: after, ..Scan::default() } };
+    let mut walk = Walk { disk, files, expected: Lsn(0), recorded_end: None, scan: Scan { last: after, ..Scan::default() } };
     walk.run(after, Some(until), visit)?;
     assert!(walk.scan.last >= until, "replay goes no further than what a scan has found valid");
     Ok(())
@@ -264,6 +267,9 @@ impl Walk<'_> {
 
     /// The prefix ends here. Is it an unsynced tail, or damage to what once was durable?
     fn stop(&mut self, index: usize, loaded: &Loaded, offset: usize, reason: Option<String>) -> Result<()> {
+        if self.recorded_end.is_some_and(|end| self.scan.last >= end) {
+            return Ok(());
+        }
         let missing = if self.expected == Lsn(0) { self.scan.last.next() } else { self.expected };
         let mut proof = loaded.proof_of_durability(offset, missing).map(|at| (loaded.path.clone(), at));
         let mut later_bytes = 0;
