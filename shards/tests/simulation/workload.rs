@@ -58,7 +58,7 @@ impl Plan {
     fn with_variant(self, random: &mut fastrand::Rng) -> Plan {
         match random.u8(0..10) {
             0..2 => Plan { unique_keys: true, logged: random.bool(), toggles_log: random.bool(), snapshots: true, ..self },
-            2 => Plan { faults: true, ..self },
+            2 => Plan { faults: true, snapshots: false, ..self },
             _ => self,
         }
     }
