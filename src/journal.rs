@@ -84,10 +84,6 @@ pub fn write(level: Level, message: &str) {
     };
 }
 
-pub fn debug(message: &str) {
-    write(Level::Debug, message);
-}
-
 pub fn verbose(message: &str) {
     write(Level::Verbose, message);
 }

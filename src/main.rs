@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         }
         Ok(Start::Run(config)) => *config,
         Err(error) => {
-            eprintln!("\n*** FATAL CONFIG FILE ERROR (Redis 7.2) ***\n{error}");
+            eprintln!("{error}");
             return ExitCode::FAILURE;
         }
     };

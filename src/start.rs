@@ -195,6 +195,7 @@ pub fn start(plan: Plan) -> Result<Server, String> {
             generation,
             mode: crate::admin::fsync_mode(&config),
             logged: config.flag("appendonly"),
+            segment_bytes: Default::default(),
             keyspace,
             settings: Settings { databases: databases(&config), ..Settings::default() },
             seed: random_u64().wrapping_add(index as u64),

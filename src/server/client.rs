@@ -20,6 +20,8 @@ use std::os::fd::OwnedFd;
 
 /// With more output than this pending, no further requests of the connection are run.
 const OUTPUT_PENDING_MAX: usize = 1 << 20;
+/// Likewise with so many replies to come from other shards, of whatever size.
+const REPLIES_OUTSTANDING_MAX: usize = 256;
 /// How often that is looked at within a pipeline.
 const COMMANDS_PER_CHECK: u32 = 16;
 /// Bytes read of one connection before others get their turn.
@@ -267,9 +269,10 @@ impl Client {
         }
     }
 
-    /// Whether too much output is pending.
+    /// Whether too much output is pending, or may be on its way.
     pub fn is_congested(&self, core: &Core) -> bool {
         core.shard.output_pending(self.id) - self.sent > OUTPUT_PENDING_MAX
+            || core.shard.replies_outstanding(self.id) > REPLIES_OUTSTANDING_MAX
     }
 
     /// False: not taken, it has to wait.

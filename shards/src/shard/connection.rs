@@ -51,6 +51,8 @@ pub struct Parts {
 
 pub struct Ticket {
     pub id: u64,
+    /// The reply is dropped when it comes.
+    pub silent: bool,
     pub expected: Expected,
 }
 
@@ -150,8 +152,17 @@ impl Connection {
     pub fn take_ticket(&mut self, expected: Expected) -> u64 {
         let id = self.next_ticket;
         self.next_ticket += 1;
-        self.tickets.push_back(Ticket { id, expected });
+        self.tickets.push_back(Ticket { id, silent: false, expected });
         id
+    }
+
+    /// Drops what the last command has put out, and what is still to come for it: bytes behind the first `bytes`, tickets from `ticket` on.
+    pub fn silence(&mut self, bytes: usize, ticket: u64) {
+        self.out.truncate(bytes);
+        let end = self.end();
+        self.released = self.released.min(end);
+        self.gates.iter_mut().for_each(|gate| gate.end = gate.end.min(end));
+        self.tickets.iter_mut().filter(|waiting| waiting.id >= ticket).for_each(|waiting| waiting.silent = true);
     }
 
     pub fn ticket(&mut self, id: u64) -> Option<&mut Ticket> {

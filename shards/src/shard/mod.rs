@@ -357,6 +357,11 @@ impl Shard {
         self.conns.get(&conn).map_or(0, |conn| conn.out.len())
     }
 
+    /// Replies that are still to come from other shards or from the server.
+    pub fn replies_outstanding(&self, conn: ConnId) -> usize {
+        self.conns.get(&conn).map_or(0, |conn| conn.tickets.len())
+    }
+
     pub fn sent(&mut self, conn: ConnId, bytes: usize) {
         if let Some(conn) = self.conns.get_mut(&conn) {
             conn.sent(bytes);
@@ -702,7 +707,9 @@ impl Shard {
         let Some(mut conn) = self.conns.remove(&id) else { return };
         while let Some(ticket) = conn.tickets.pop_front_if(|ticket| matches!(ticket.expected, Expected::Arrived(..))) {
             let Expected::Arrived(bytes, deps) = ticket.expected else { unreachable!("just matched") };
-            conn.out.extend_from_slice(&bytes);
+            if !ticket.silent {
+                conn.out.extend_from_slice(&bytes);
+            }
             self.close_reply(&mut conn, id, deps);
         }
         self.conns.insert(id, conn);

@@ -30,12 +30,35 @@ impl Shard {
         if !conn.session.authenticated && !self.settings.requirepass.is_empty() && command.flags & flags::NO_AUTH == 0 {
             return self.refuse_command(id, "NOAUTH Authentication required.");
         }
+        if conn.session.reply_off || conn.session.reply_skip_next {
+            return self.submit_silent(id, command, args);
+        }
+        self.route(id, command, args)
+    }
+
+    fn route(&mut self, id: ConnId, command: &'static Command, args: &[&[u8]]) -> Submit {
         match command.route {
             Route::Home => self.run_home(id, command, args),
             Route::Keys(multi) => self.submit_keys(id, command, multi, args),
             Route::All(merge) => self.submit_all(id, command, merge, args),
             Route::Engine => self.submit_engine(id, command, args),
         }
+    }
+
+    /// A command whose reply is dropped, after `CLIENT REPLY OFF` or `SKIP`; unless it switches replies on again.
+    fn submit_silent(&mut self, id: ConnId, command: &'static Command, args: &[&[u8]]) -> Submit {
+        let Some(conn) = self.conns.get(&id) else { return Submit::Done };
+        let (bytes, tickets) = (conn.out.len(), conn.next_ticket);
+        let outcome = self.route(id, command, args);
+        if let (Some(conn), false) = (self.conns.get_mut(&id), outcome == Submit::Wait) {
+            if conn.session.reply_off || conn.session.reply_skip_next {
+                conn.silence(bytes, tickets);
+            }
+            if command.name != "client|reply" {
+                conn.session.reply_skip_next = false;
+            }
+        }
+        outcome
     }
 
     fn refuse_command(&mut self, id: ConnId, text: &str) -> Submit {

@@ -1,0 +1,178 @@
+//! Bytes in, bytes out.
+
+use crate::harness::{Client, Dir, Reply, Server, bulk, encode, ok};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+
+fn both(test: impl Fn(&Server)) {
+    for shards in ["1", "2"] {
+        let dir = Dir::new();
+        test(&Server::start(&dir, &["--shards", shards, "--maxclients", "1200"]));
+    }
+}
+
+#[test]
+fn a_pipeline_is_answered_in_order() {
+    both(|server| {
+        let mut client = server.client();
+        let mut bytes = Vec::new();
+        for i in 0..2000 {
+            bytes.extend(encode(&[b"SET", format!("key:{i}").as_bytes(), i.to_string().as_bytes()]));
+            bytes.extend(encode(&[b"GET", format!("key:{}", i / 2).as_bytes()]));
+        }
+        let mut writer = client.stream.try_clone().expect("a socket");
+        let sender = std::thread::spawn(move || writer.write_all(&bytes).expect("the server reads"));
+        for i in 0..2000 {
+            assert_eq!(client.reply(), ok());
+            assert_eq!(client.reply(), bulk(&(i / 2).to_string()));
+        }
+        sender.join().expect("no panic");
+    });
+}
+
+#[test]
+fn a_request_may_arrive_byte_by_byte() {
+    both(|server| {
+        let mut client = server.client();
+        for byte in encode(&[b"SET", b"a", b"1"]).iter().chain(b"GET a\r\n") {
+            client.send(&[*byte]);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert_eq!((client.reply(), client.reply()), (ok(), bulk("1")));
+    });
+}
+
+#[test]
+fn a_value_of_64_megabytes_goes_in_and_out() {
+    both(|server| {
+        let value: Vec<u8> = (0..64 << 20).map(|i: u32| (i / 7) as u8).collect();
+        let mut client = server.client();
+        for key in ["a", "b"] {
+            assert_eq!(client.call_args(&[b"SET", key.as_bytes(), &value]), ok());
+            assert!(client.call_args(&[b"GET", key.as_bytes()]) == Reply::Bulk(value.clone()), "{key} came back different");
+        }
+    });
+}
+
+#[test]
+fn a_client_that_does_not_read_is_not_run_ahead_of() {
+    both(|server| {
+        let mut client = server.client();
+        assert_eq!(client.call_args(&[b"SET", b"a", &vec![b'x'; 100_000]]), ok());
+        let request = encode(&[b"GET", b"a"]).repeat(2000);
+        client.send(&request);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let pending: u64 = server.client().info("client_recent_max_output_buffer").parse().expect("a number");
+        // 256 replies may be on their way from another shard.
+        assert!(pending < 32 << 20, "{pending} bytes are pending");
+        for _ in 0..2000 {
+            assert!(matches!(client.reply(), Reply::Bulk(value) if value.len() == 100_000));
+        }
+    });
+}
+
+#[test]
+fn a_thousand_connections_are_spread_over_the_shards() {
+    both(|server| {
+        let mut clients: Vec<Client> = (0..1000).map(|_| server.client()).collect();
+        for (i, client) in clients.iter_mut().enumerate() {
+            client.send(&encode(&[b"SET", format!("key:{i}").as_bytes(), b"x"]));
+        }
+        assert!(clients.iter_mut().all(|client| client.reply() == ok()));
+        let mut client = server.client();
+        assert_eq!(client.call("dbsize"), Reply::Integer(1000));
+        let shards: usize = client.info("shards").parse().expect("a number");
+        for shard in 0..shards {
+            let count: usize = client.info(&format!("shard{shard}_clients")).parse().expect("a number");
+            assert!(count >= 1000 / shards, "shard {shard} has {count}");
+        }
+    });
+}
+
+#[test]
+fn too_many_connections_are_told_so() {
+    let dir = Dir::new();
+    let server = Server::start(&dir, &["--shards", "2", "--maxclients", "3"]);
+    let mut clients: Vec<Client> = (0..3).map(|_| server.client()).collect();
+    assert!(clients.iter_mut().all(|client| client.call("ping") == Reply::Simple("PONG".into())));
+    let mut refused = server.client();
+    assert_eq!(refused.reply(), Reply::Error("ERR max number of clients reached".into()));
+    assert_eq!(refused.try_reply(), None);
+}
+
+#[test]
+fn protocol_errors_are_answered_then_the_connection_is_closed() {
+    both(|server| {
+        for (bytes, text) in [
+            (&b"*1\r\n:1\r\n"[..], "ERR Protocol error: expected '$', got ':'"),
+            (b"*x\r\n", "ERR Protocol error: invalid multibulk length"),
+            (b"SET \"a\r\n", "ERR Protocol error: unbalanced quotes in request"),
+        ] {
+            let mut client = server.client();
+            client.send(&encode(&[b"PING"]));
+            client.send(bytes);
+            assert_eq!(client.reply(), Reply::Simple("PONG".into()));
+            assert_eq!(client.reply(), Reply::Error(text.into()));
+            assert_eq!(client.try_reply(), None);
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_sends_no_more_gets_all_its_replies() {
+    both(|server| {
+        let mut client = server.client();
+        for i in 0..500 {
+            client.send(&encode(&[b"SET", format!("key:{i}").as_bytes(), b"x"]));
+        }
+        client.stream.shutdown(Shutdown::Write).expect("a socket");
+        for _ in 0..500 {
+            assert_eq!(client.reply(), ok());
+        }
+        assert_eq!(client.try_reply(), None);
+    });
+}
+
+#[test]
+fn quit_is_answered_and_nothing_behind_it_runs() {
+    both(|server| {
+        let mut client = server.client();
+        client.send(&[encode(&[b"SET", b"a", b"1"]), encode(&[b"QUIT"]), encode(&[b"SET", b"a", b"2"])].concat());
+        assert_eq!((client.reply(), client.reply(), client.try_reply()), (ok(), ok(), None));
+        assert_eq!(server.client().call("get a"), bulk("1"));
+    });
+}
+
+#[test]
+fn replies_are_switched_off_and_skipped() {
+    both(|server| {
+        let mut client = server.client();
+        client.send(b"CLIENT REPLY OFF\r\nSET a 1\r\nSET b 1\r\nMSET a 2 b 2\r\nDBSIZE\r\nINFO\r\nCLIENT REPLY ON\r\n");
+        client.send(b"CLIENT REPLY SKIP\r\nSET c 1\r\nGET c\r\nCLIENT REPLY SKIP\r\nMGET a b c\r\nMGET a b c\r\n");
+        assert_eq!((client.reply(), client.reply()), (ok(), bulk("1")));
+        assert_eq!(client.reply(), Reply::Array(vec![bulk("2"), bulk("2"), bulk("1")]));
+    });
+}
+
+#[test]
+fn a_unix_socket_serves_too() {
+    let dir = Dir::new();
+    let path = dir.file("socket");
+    let server =
+        Server::start(&dir, &["--shards", "2", "--unixsocket", path.to_str().expect("UTF-8"), "--unixsocketperm", "700"]);
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
+    stream.write_all(b"PING\r\n").expect("it reads");
+    let mut reply = [0; 7];
+    stream.read_exact(&mut reply).expect("a reply");
+    assert_eq!(&reply, b"+PONG\r\n");
+    assert!(server.log().contains("Ready to accept connections unix"));
+}
+
+#[test]
+fn idle_connections_are_closed_after_the_timeout() {
+    let dir = Dir::new();
+    let server = Server::start(&dir, &["--shards", "2", "--timeout", "1"]);
+    let mut client = server.client();
+    assert_eq!(client.call("ping"), Reply::Simple("PONG".into()));
+    assert_eq!(client.try_reply(), None);
+}

@@ -1,0 +1,213 @@
+//! A running server, and a client that speaks just enough RESP to look at replies byte by byte.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory that is removed at the end.
+pub struct Dir(PathBuf);
+
+impl Dir {
+    pub fn new() -> Dir {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("shardis-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a temporary directory");
+        Dir(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port()
+}
+
+pub struct Server {
+    child: Child,
+    pub port: u16,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts and waits for the ready line.
+    pub fn start(dir: &Dir, args: &[&str]) -> Server {
+        let mut server = Server::launch(dir, args);
+        let begun = Instant::now();
+        while !server.log().contains("Ready to accept connections tcp") {
+            assert!(begun.elapsed() < PATIENCE, "not ready in time:\n{}", server.log());
+            if let Some(status) = server.child.try_wait().expect("our child") {
+                panic!("the server ended ({status}):\n{}", server.log());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        server
+    }
+
+    pub fn launch(dir: &Dir, args: &[&str]) -> Server {
+        let port = free_port();
+        let log = dir.file(&format!("log-{port}"));
+        let out = std::fs::File::create(&log).expect("a log file");
+        let child = Command::new(env!("CARGO_BIN_EXE_shardis-server"))
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
+            .arg(dir.path())
+            .args(args)
+            .stdout(out.try_clone().expect("our file"))
+            .stderr(out)
+            .spawn()
+            .expect("the server's binary");
+        Server { child, port, log }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.port)
+    }
+
+    /// As kill -9.
+    pub fn kill(mut self) {
+        self.child.kill().expect("our child");
+        self.child.wait().expect("our child");
+    }
+
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    }
+
+    /// The exit code once it ends by itself.
+    pub fn wait(mut self) -> i32 {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("our child") {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(begun.elapsed() < PATIENCE, "still running:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Reply {
+    Simple(String),
+    Error(String),
+    Integer(i64),
+    Bulk(Vec<u8>),
+    Null,
+    Array(Vec<Reply>),
+}
+
+pub fn bulk(text: &str) -> Reply {
+    Reply::Bulk(text.into())
+}
+
+pub fn ok() -> Reply {
+    Reply::Simple("OK".into())
+}
+
+pub struct Client {
+    pub stream: TcpStream,
+    reader: BufReader<TcpStream>,
+}
+
+pub fn encode(args: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args {
+        bytes.extend(format!("${}\r\n", arg.len()).bytes());
+        bytes.extend_from_slice(arg);
+        bytes.extend(b"\r\n");
+    }
+    bytes
+}
+
+impl Client {
+    pub fn connect(port: u16) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.set_nodelay(true).expect("a socket");
+        let reader = BufReader::new(stream.try_clone().expect("a socket"));
+        Client { stream, reader }
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the server reads");
+    }
+
+    pub fn call(&mut self, line: &str) -> Reply {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        self.call_args(&words)
+    }
+
+    pub fn call_args(&mut self, args: &[&[u8]]) -> Reply {
+        self.send(&encode(args));
+        self.reply()
+    }
+
+    pub fn reply(&mut self) -> Reply {
+        self.try_reply().expect("a reply")
+    }
+
+    /// None: the connection was closed.
+    pub fn try_reply(&mut self) -> Option<Reply> {
+        let mut line = Vec::new();
+        match self.reader.read_until(b'\n', &mut line) {
+            Ok(0) => return None,
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("reading a reply: {error}"),
+        }
+        let text = String::from_utf8(line[1..line.len() - 2].to_vec()).expect("the first line is text");
+        let length = || text.parse::<i64>().expect("a length");
+        Some(match line[0] {
+            b'+' => Reply::Simple(text),
+            b'-' => Reply::Error(text),
+            b':' => Reply::Integer(length()),
+            b'$' if length() < 0 => Reply::Null,
+            b'$' => {
+                let mut bytes = vec![0; length() as usize + 2];
+                self.reader.read_exact(&mut bytes).expect("the whole string");
+                bytes.truncate(bytes.len() - 2);
+                Reply::Bulk(bytes)
+            }
+            b'*' if length() < 0 => Reply::Null,
+            b'*' => Reply::Array((0..length()).map(|_| self.reply()).collect()),
+            other => panic!("a reply begins with {:?}", other as char),
+        })
+    }
+
+    /// One field of INFO.
+    pub fn info(&mut self, field: &str) -> String {
+        let Reply::Bulk(text) = self.call("info all") else { panic!("INFO is a string") };
+        let text = String::from_utf8(text).expect("text");
+        let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value.unwrap_or_else(|| panic!("no field {field} in {text}")).to_string()
+    }
+}

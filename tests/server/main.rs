@@ -1,0 +1,7 @@
+//! The whole server, as a client and an operator see it: the real binary on a free port in a directory of its own.
+
+mod harness;
+
+mod admin;
+mod connections;
+mod durability;
