@@ -139,6 +139,14 @@ fn stream_of(fd: OwnedFd) -> TcpStream {
     unsafe { TcpStream::from_raw_fd(fd.into_raw_fd()) }
 }
 
+/// The descriptor of mio's set.
+#[allow(unsafe_code)]
+pub fn epoll_of(poll: &mio::Poll) -> BorrowedFd<'_> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the set owns its descriptor and outlives the borrow.
+    unsafe { BorrowedFd::borrow_raw(poll.as_raw_fd()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,7 +156,7 @@ mod tests {
     use std::time::Instant;
 
     fn run(test: impl FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send + 'static) {
-        spawn_pinned("test", crate::machine::affinity()[0], move || test()).expect("an executor").join().expect("no panic");
+        spawn_pinned("test", crate::machine::affinity()[0], test).expect("an executor").join().expect("no panic");
     }
 
     #[test]
@@ -231,12 +239,4 @@ mod tests {
             super::epoll_of(self)
         }
     }
-}
-
-/// The descriptor of mio's set.
-#[allow(unsafe_code)]
-pub fn epoll_of(poll: &mio::Poll) -> BorrowedFd<'_> {
-    use std::os::fd::AsRawFd;
-    // SAFETY: the set owns its descriptor and outlives the borrow.
-    unsafe { BorrowedFd::borrow_raw(poll.as_raw_fd()) }
 }

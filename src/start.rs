@@ -18,19 +18,31 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const LOCK: &str = "shardis.lock";
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Held as long as the process lives.
-pub struct DirectoryLock(#[allow(dead_code)] File);
+pub struct DirectoryLock(#[expect(dead_code)] File);
 
 /// A second server on the same directory would write into the first one's files.
 pub fn lock_directory(dir: &Path) -> Result<DirectoryLock, String> {
     let path = dir.join(LOCK);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|error| format!("opening {}: {error}", path.display()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    let begun = Instant::now();
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            // A process that was killed may hold it for a moment, while the kernel takes its memory apart.
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_PATIENCE / 40),
+            result => return locked(result, file, dir, &path),
+        }
+    }
+}
+
+fn locked(result: Result<(), rustix::io::Errno>, file: File, dir: &Path, path: &Path) -> Result<DirectoryLock, String> {
+    match result {
         Ok(()) => Ok(DirectoryLock(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(format!(
             "another server uses the data directory {} (it holds {LOCK}). Stop it, or give this one another directory with --dir",

@@ -13,6 +13,9 @@ const WATCH_MS: i64 = 1000;
 /// As Redis: after a failed save, the save points rest for this long.
 const RETRY_MS: i64 = 5000;
 
+/// How long the stop itself may take, after what is saved before it.
+const STOP_MS: i64 = 10_000;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Saving {
     /// Answered when it is done.
@@ -370,7 +373,7 @@ impl Admin {
     fn stop(&mut self, shard: &mut Shard) {
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.stopping = true;
-            shutdown.deadline_ms = i64::MAX.min(crate::server::shard_loop::now_ms() + 10_000);
+            shutdown.deadline_ms = crate::server::shard_loop::now_ms() + STOP_MS;
         }
         if self.config.append_fsync() != AppendFsync::Always {
             journal::notice("Calling fsync() on the AOF file.");

@@ -86,6 +86,7 @@ pub struct ShardLoop {
     config: Arc<Config>,
     head: Option<Head>,
     said_ready: bool,
+    said_refusing: bool,
     connections_received: u64,
     passes: u64,
     next_client_check_ms: i64,
@@ -178,6 +179,7 @@ impl ShardLoop {
             config: parts.config,
             head: parts.head,
             said_ready: false,
+            said_refusing: false,
             connections_received: 0,
             passes: 0,
             next_client_check_ms: 0,
@@ -212,7 +214,7 @@ impl ShardLoop {
         self.serve(now);
         self.core.shard.end_pass(now);
         self.serve(now);
-        self.say_ready();
+        self.say_state();
         self.submit_to_disk();
         is_full |= self.send();
         self.flush();
@@ -416,7 +418,12 @@ impl ShardLoop {
         }
     }
 
-    fn say_ready(&mut self) {
+    fn say_state(&mut self) {
+        if let Some(cause) = self.core.shard.refusing()
+            && !std::mem::replace(&mut self.said_refusing, true)
+        {
+            journal::warning(&format!("{} refuses writes from now on: {cause}", self.core.id));
+        }
         if !self.said_ready && self.core.shard.is_ready() {
             self.said_ready = true;
             self.tell(ShardId(0), ServerMessage::Ready);
