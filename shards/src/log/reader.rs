@@ -202,7 +202,8 @@ pub fn frames(disk: &dyn Disk, path: &str, visit: &mut dyn FnMut(&Frame<'_>)) ->
     };
     // Without any frame before, a later one proves that the first was once there when it calls anything durable.
     if let Some(at) = loaded.proof_of_durability(offset, expected.unwrap_or(Lsn(1))) {
-        let cause = format!("{reason}; a later frame (@ {at}) says that this was durable: this is damage, not an unfinished write");
+        let cause =
+            format!("{reason}; a later frame (@ {at}) says that this was durable: this is damage, not an unfinished write");
         return Err(Error::corrupt(path, offset as u64, cause));
     }
     let bytes = loaded.bytes[offset..].iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1);

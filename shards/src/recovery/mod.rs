@@ -25,5 +25,5 @@ mod load;
 mod open;
 
 pub use decision::{Assume, Crash, Decision, Examination, ExaminedLog, GenerationEnds, ShardCut, decide, examine};
-pub use load::{FileSource, Parallel, Sequential, load, redistribute, replay_command};
+pub use load::{FileSource, Parallel, Sequential, check_commands_crc, load, redistribute, replay_command};
 pub use open::{Found, OpenOptions, Opened, commit, import, look, make_durable, open, shard_files, write_base};
