@@ -274,11 +274,14 @@ fn each_database(keyspaces: &[Keyspace], mut visit: impl FnMut(DbIndex) -> Resul
     (0..DATABASES).filter(is_used).try_for_each(&mut visit)
 }
 
+/// Is shown key, value and expiry; the first error ends the walk.
+type VisitEntry<'a> = dyn FnMut(&[u8], &Value, Option<i64>) -> Result<()> + 'a;
+
 /// Every entry of a database once: nothing changes meanwhile.
 fn each_entry(
     keyspaces: &[Keyspace],
     db: DbIndex,
-    visit: &mut dyn FnMut(&[u8], &Value, Option<i64>) -> Result<()>,
+    visit: &mut VisitEntry<'_>,
 ) -> Result<()> {
     let mut outcome = Ok(());
     for keyspace in keyspaces {

@@ -224,8 +224,17 @@ fn fit(wanted: i128, operation: &Operation) -> Option<i128> {
     }
     match operation.overflow {
         Overflow::Wrap => Some(operation.field.wrap(wanted)),
-        Overflow::Saturate => Some(wanted.clamp(min, max)),
+        Overflow::Saturate => Some(if saturates_upwards(wanted, max, operation) { max } else { min }),
         Overflow::Fail => None,
+    }
+}
+
+/// Redis compares 64-bit differences, which wrap around: a SET of a signed field to a number near
+/// -2^63 saturates at the upper end.
+fn saturates_upwards(wanted: i128, max: i128, operation: &Operation) -> bool {
+    match operation.action {
+        Action::Set(_) if operation.field.signed => ((max - wanted) as i64) < 0,
+        _ => wanted > max,
     }
 }
 

@@ -5,7 +5,7 @@ use super::arguments::{
 };
 use super::context::Ctx;
 use super::keys::delete;
-use super::substrings::clamp_range;
+use super::substrings::{clamp_each, clamp_range};
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::resp::parse_integer;
 use crate::types::{Str, Value};
@@ -103,9 +103,9 @@ impl BitRange {
     }
 
     /// Bits of a string of `len` bytes, half open; None = empty.
-    fn bits(&self, len: usize) -> Option<Range<usize>> {
+    fn bits(&self, len: usize, clamp: fn(i64, i64, usize) -> Option<Range<usize>>) -> Option<Range<usize>> {
         let units = if self.in_bits { len * 8 } else { len };
-        let range = clamp_range(self.start, self.end.unwrap_or(units as i64 - 1), units)?;
+        let range = clamp(self.start, self.end.unwrap_or(units as i64 - 1), units)?;
         Some(if self.in_bits { range } else { range.start * 8..range.end * 8 })
     }
 }
@@ -127,7 +127,7 @@ fn bitcount(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
             return Ok(());
         };
         let string = string_at(ctx, entry);
-        let count = range.bits(string.len()).map_or(0, |bits| {
+        let count = range.bits(string.len(), clamp_range).map_or(0, |bits| {
             let bytes = string.range(bits.start / 8, bits.end.div_ceil(8));
             count_ones(&bytes, bits.start % 8, bits.len())
         });
@@ -184,7 +184,7 @@ fn bitpos(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 
 /// The first such bit, or -1. A string without a zero bit is followed by zeros unless the range has an explicit end.
 fn find_bit(string: &Str, bit: bool, range: &BitRange) -> i64 {
-    let Some(bits) = range.bits(string.len()) else { return -1 };
+    let Some(bits) = range.bits(string.len(), clamp_each) else { return -1 };
     let bytes = string.range(bits.start / 8, bits.end.div_ceil(8));
     let skipped = if bit { 0x00 } else { 0xff };
     let base = bits.start / 8 * 8;

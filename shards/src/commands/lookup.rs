@@ -83,15 +83,19 @@ impl Iterator for Keys {
 /// Where the keys stand in `args`, whose number must match the command's arity. Allocates only when the command has a
 /// rule of its own. An error text (with its code) when the arguments don't fit: `MSET a 1 b`.
 pub fn keys_of(command: &Command, args: &[&[u8]]) -> Result<Keys, String> {
+    match possible_keys(command, args)? {
+        Keys::Range { next, end, step } if !end.saturating_sub(next).is_multiple_of(step) => Err(wrong_number(command.name)),
+        keys => Ok(keys),
+    }
+}
+
+/// As `keys_of`, also when the last key's value is missing: what COMMAND GETKEYS answers.
+pub fn possible_keys(command: &Command, args: &[&[u8]]) -> Result<Keys, String> {
     match command.keys {
         KeySpec::None => Ok(Keys::Range { next: 0, end: 0, step: 1 }),
         KeySpec::Range { first, last, step } => {
             let last = if last < 0 { args.len().saturating_add_signed(last) } else { last as usize };
-            let end = (last + 1).min(args.len());
-            if step > 1 && !end.saturating_sub(first).is_multiple_of(step) {
-                return Err(wrong_number(command.name));
-            }
-            Ok(Keys::Range { next: first, end, step })
+            Ok(Keys::Range { next: first, end: (last + 1).min(args.len()), step })
         }
         KeySpec::Find(find) => Ok(Keys::List(find(args)?.into_iter())),
     }
@@ -151,7 +155,7 @@ fn shown(bytes: &[u8], max: usize) -> std::borrow::Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::table::{Run, flags};
+    use crate::commands::table::{Multi, Route, Run, flags};
 
     fn args<'a>(words: &[&'a str]) -> Vec<&'a [u8]> {
         words.iter().map(|word| word.as_bytes()).collect()
@@ -164,7 +168,8 @@ mod tests {
             assert!(seen.insert(command.name), "{} stands twice in the table", command.name);
             let upper = command.name.to_ascii_uppercase();
             assert!(std::ptr::eq(by_name(upper.as_bytes()).expect(command.name), command), "{}", command.name);
-            assert_eq!(matches!(command.run, Run::Container), !command.subcommands.is_empty(), "{}", command.name);
+            let container = matches!(command.run, Run::Container);
+            assert!(!container || !command.subcommands.is_empty(), "{} has nothing to run", command.name);
             for sub in command.subcommands {
                 let found = lookup(&[command.name.as_bytes(), sub.own_name().to_ascii_uppercase().as_bytes()]);
                 assert!(std::ptr::eq(found.expect(sub.name), sub), "{}", sub.name);
@@ -182,6 +187,29 @@ mod tests {
             let fast = command.flags & flags::FAST != 0;
             assert!(command.acl.contains(&if fast { "fast" } else { "slow" }), "{name}");
             assert_eq!(command.acl.contains(&"write"), command.writes(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_route_fits_the_keys() {
+        for command in all().flat_map(|command| std::iter::once(command).chain(command.subcommands)) {
+            let name = command.name;
+            let several = match command.keys {
+                KeySpec::None => None,
+                KeySpec::Range { first, last, .. } => Some(last != first as isize),
+                KeySpec::Find(_) => Some(true),
+            };
+            match (command.route, several) {
+                (Route::Keys(multi), Some(several)) => assert_eq!(multi != Multi::Never, several, "{name}"),
+                (Route::Keys(_), None) => panic!("{name} is routed by keys and has none"),
+                (_, keys) => assert!(keys.is_none(), "{name} has keys and is not routed by them"),
+            }
+            let fits = match command.run {
+                Run::Data(_) => matches!(command.route, Route::Keys(_) | Route::All(_)),
+                Run::Home(_) | Run::Container => matches!(command.route, Route::Home),
+                Run::Engine(_) => matches!(command.route, Route::Engine),
+            };
+            assert!(fits, "{name} runs elsewhere than it is routed to");
         }
     }
 

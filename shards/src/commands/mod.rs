@@ -8,10 +8,14 @@
 mod arguments;
 mod bitfield;
 mod bitmaps;
+mod clients;
+mod command_info;
+mod connection;
 mod context;
 mod counters;
 mod databases;
 mod effects;
+mod engine;
 mod expiry;
 mod expiry_time;
 mod glob;
@@ -24,6 +28,8 @@ mod strings;
 mod substrings;
 mod table;
 
+pub use clients::client_line;
+pub use connection::REDIS_VERSION;
 pub use context::{CommandStats, Ctx, Session};
 pub use databases::{ScanOptions, parse_scan, random_key, scan_step};
 pub use effects::{EFFECT_HEADER_BYTES, Effects, iter_bytes};
@@ -43,4 +49,11 @@ static FAMILIES: &[&[Command]] = &[
     expiry::COMMANDS,
     objects::COMMANDS,
     databases::COMMANDS,
+    connection::COMMANDS,
+    clients::COMMANDS,
+    command_info::COMMANDS,
+    engine::COMMANDS,
 ];
+
+#[cfg(test)]
+mod tests;

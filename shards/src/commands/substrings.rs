@@ -7,6 +7,7 @@ use super::arguments::{
 use super::context::Ctx;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::keyspace::Entry;
+use std::ops::Range;
 
 pub static COMMANDS: &[Command] = &[
 Command::new("append", 3, flags::WRITE | flags::DENYOOM | flags::FAST, Route::Keys(Multi::Never), Run::Data(append))
@@ -69,14 +70,17 @@ fn getrange(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 }
 
 /// The half-open range that Redis's inclusive `start` and `end` mean in `len` elements; None = empty.
-pub fn clamp_range(start: i64, end: i64, len: usize) -> Option<std::ops::Range<usize>> {
+pub fn clamp_range(start: i64, end: i64, len: usize) -> Option<Range<usize>> {
+    let backwards = start < 0 && end < 0 && start > end;
+    if backwards { None } else { clamp_each(start, end, len) }
+}
+
+/// As `clamp_range`, but -5 to -10 of three elements is the first one: what BITPOS makes of it.
+pub fn clamp_each(start: i64, end: i64, len: usize) -> Option<Range<usize>> {
     let len = len as i64;
-    if start < 0 && end < 0 && start > end {
-        return None;
-    }
     let from_end = |index: i64| if index < 0 { index.saturating_add(len).max(0) } else { index };
     let (start, end) = (from_end(start), from_end(end).min(len - 1));
-    (start <= end && len > 0).then_some(start as usize..end as usize + 1)
+    (start <= end).then(|| start as usize..end as usize + 1)
 }
 
 /// SETRANGE key offset value

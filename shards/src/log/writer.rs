@@ -252,16 +252,33 @@ impl LogWriter {
         self.last
     }
 
-    /// From the next record on the log counts; everything before belongs to a base that is being taken.
-    pub fn enable(&mut self) {
+    /// From the next record on the log is written, into a segment that holds nothing yet; everything before belongs to a base that is
+    /// being taken. The caller has seen `can_write`. Returns the segment.
+    pub fn enable(&mut self) -> u64 {
         assert!(!self.enabled && self.open_records == 0);
         self.enabled = true;
         self.written = self.last;
         self.durable = self.last;
+        if self.current.is_none() {
+            self.begin_next_segment();
+        }
+        self.current.as_ref().expect("just begun").segment.name.id
     }
 
-    pub fn disable(&mut self) {
+    /// Nothing is written from now on; what was not written is forgotten. A later log begins in a new segment: numbers go on
+    /// counting meanwhile, and a gap in one segment would read as damage.
+    pub fn disable(&mut self, disk: &mut DiskQueue) {
         self.enabled = false;
+        self.open.truncate(FRAME_HEADER_BYTES);
+        self.open_records = 0;
+        self.closing = None;
+        self.in_flight = None;
+        self.sync_round = None;
+        self.sync_requested = false;
+        let current = self.current.take().map(|current| current.segment.file);
+        for file in self.unsynced.drain(..).chain(current) {
+            disk.push(DiskOwner::Log, DiskOp::Close { file });
+        }
     }
 
     /// `appendfsync` from the next record on: the log goes on in a segment of that mode when one is ready (`can_write`).
@@ -352,7 +369,7 @@ impl LogWriter {
             Preparation::Listing(segment) if segment.name.id == id => self.next = Preparation::Ready(segment),
             other => self.next = other,
         }
-        if self.current.is_none() {
+        if self.current.is_none() && self.enabled {
             self.begin_next_segment();
             self.prepare_ahead(disk);
         }

@@ -4,21 +4,31 @@ use crate::ids::{Lsn, Seq, ShardId};
 use crate::log::reader::Scan;
 use std::collections::BTreeMap;
 
+/// Where one transaction stands.
+struct Places<'a> {
+    found: Vec<(usize, Lsn)>,
+    participants: &'a [ShardId],
+}
+
 /// Where to cut each log, at or before the end of its valid prefix.
 ///
 /// Transactions stand in the order of their numbers in every log, so one pass in that order is enough: when one is missing somewhere,
 /// every log is cut before it, and all that follow in those logs are missing too.
 pub fn closed_set(scans: &[Scan]) -> Vec<Lsn> {
     let mut cuts: Vec<Lsn> = scans.iter().map(|scan| scan.last).collect();
-    let mut places: BTreeMap<Seq, (Vec<(usize, Lsn)>, &[ShardId])> = BTreeMap::new();
+    let mut places: BTreeMap<Seq, Places<'_>> = BTreeMap::new();
     for (shard, scan) in scans.iter().enumerate() {
         assert!(scan.transactions.is_sorted_by(|a, b| a.seq < b.seq), "transactions stand in the order of their numbers");
         for transaction in &scan.transactions {
-            let entry = places.entry(transaction.seq).or_insert((Vec::new(), &transaction.participants));
-            entry.0.push((shard, transaction.lsn));
+            let participants = &transaction.participants;
+            places
+                .entry(transaction.seq)
+                .or_insert(Places { found: Vec::new(), participants })
+                .found
+                .push((shard, transaction.lsn));
         }
     }
-    for (found, participants) in places.into_values() {
+    for Places { found, participants } in places.into_values() {
         let is_whole = found.len() == participants.len() && found.iter().all(|&(shard, lsn)| lsn <= cuts[shard]);
         if !is_whole {
             for (shard, lsn) in found {

@@ -36,6 +36,7 @@ impl Shard {
         self.pausing = None;
         self.paused = false;
         self.stirred = true;
+        self.run_queue();
         self.run_parked();
     }
 
@@ -81,10 +82,11 @@ impl Shard {
 
     fn place_cut(&mut self, base: u64, format: BaseFormat, log: bool) {
         if log && !self.log.enabled() {
-            self.log.enable();
+            self.base_first_segment = self.log.enable();
             self.log_counts = false;
+        } else {
+            self.base_first_segment = self.log.cut();
         }
-        self.base_first_segment = self.log.cut();
         let cut = self.log.last_lsn();
         let aux = [("redis-ver", "7.2.0"), ("redis-bits", "64"), ("aof-base", if log { "1" } else { "0" })];
         self.base = Some(BaseWriter::begin(base, self.id, format, cut, &mut self.keyspace, &aux, &mut self.disk));
@@ -106,11 +108,11 @@ impl Shard {
                 continue;
             }
             self.waits.remove(index);
+            self.send_coordinator(Message::Durable { seq, last: lsn });
             if kind == WaitKind::EndLog {
-                self.log.disable();
+                self.log.disable(&mut self.disk);
                 self.go_on();
             }
-            self.send_coordinator(Message::Durable { seq, last: self.log.last_lsn().max(lsn) });
         }
     }
 
@@ -166,8 +168,8 @@ impl Shard {
         if let Some(writer) = self.base.take_if(|writer| writer.base == base) {
             writer.abort(&mut self.keyspace, &mut self.disk);
         }
-        if !self.log_counts {
-            self.log.disable();
+        if !self.log_counts && self.log.enabled() {
+            self.log.disable(&mut self.disk);
         }
     }
 

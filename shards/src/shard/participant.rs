@@ -17,13 +17,14 @@ use std::sync::Arc;
 
 impl Shard {
     pub(super) fn begin(&mut self, transaction: Arc<Transaction>) {
-        assert!(!self.paused, "the coordinator sends no transaction between Pause and Place");
         self.queue.push_back(transaction);
         self.run_queue();
     }
 
-    fn run_queue(&mut self) {
-        while self.active.is_none()
+    pub(super) fn run_queue(&mut self) {
+        // Transactions arrive while this shard stands still only behind the end of a log, which it waits for.
+        while !self.paused
+            && self.active.is_none()
             && let Some(transaction) = self.queue.pop_front()
         {
             assert!(self.executed < transaction.seq, "transactions run in the order of their numbers");
@@ -173,6 +174,8 @@ impl Shard {
     }
 
     fn run_with_lent(&mut self, active: &Active, reply: &mut Vec<u8>) -> Lsn {
+        // Lent entries come and go without a record: nobody may wait for one.
+        self.keyspace.begin_command(Lsn(0));
         for lent in &active.lent {
             let replaced = self.keyspace.insert(lent.db, &lent.key, lent.value.clone(), lent.expire_at_ms);
             assert!(replaced.is_none(), "a lent key lives on another shard");
@@ -182,6 +185,7 @@ impl Shard {
             let call = self.call(&active.transaction, args, true);
             self.run_handler(&call, reply)
         });
+        self.keyspace.begin_command(Lsn(0));
         self.remove_foreign(active);
         needed
     }

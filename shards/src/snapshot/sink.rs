@@ -23,14 +23,14 @@ pub struct BigEntry {
 
 /// Entries encoded in the base's format, one after another.
 pub enum Encoder {
-    Rdb(BodyWriter),
+    Rdb(Box<BodyWriter>),
     Commands { out: Vec<u8>, digest: crc64fast::Digest, bytes: u64, db: DbIndex },
 }
 
 impl Encoder {
     pub fn new(format: BaseFormat, compression: Compression) -> Encoder {
         match format {
-            BaseFormat::Rdb => Encoder::Rdb(BodyWriter::new(compression)),
+            BaseFormat::Rdb => Encoder::Rdb(Box::new(BodyWriter::new(compression))),
             // Every AOF begins in database 0.
             BaseFormat::Commands => Encoder::Commands { out: Vec::new(), digest: crc64fast::Digest::new(), bytes: 0, db: 0 },
         }

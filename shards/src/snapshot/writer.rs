@@ -156,7 +156,7 @@ impl BaseWriter {
                 let (bytes, body) = sink.encoder.finish();
                 self.bodies.push(body);
                 self.write(bytes, disk);
-                Phase::Big { encoder: Encoder::Rdb(BodyWriter::new(Compression::Off)), rest: sink.big, piece_at: 0 }
+                Phase::Big { encoder: Encoder::Rdb(Box::new(BodyWriter::new(Compression::Off))), rest: sink.big, piece_at: 0 }
             }
             BaseFormat::Commands => Phase::Big { encoder: sink.encoder, rest: sink.big, piece_at: 0 },
         });

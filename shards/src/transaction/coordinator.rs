@@ -504,12 +504,17 @@ impl Coordinator {
         if self.now_ms >= self.next_mark_ms {
             self.next_mark_ms = self.now_ms + EVERYSEC_PERIOD_MS;
             let is_due = self.dirty && self.logging && self.mode != FsyncMode::Always && !self.refusing && !self.stopped;
-            if is_due && self.barrier.is_none() {
+            if is_due && self.barrier.is_none() && !self.changes_mode() {
                 let action = BarrierAction::Mark { mode: self.mode, report: self.mode != FsyncMode::No };
                 self.start_barrier(action, true, out);
             }
         }
         self.write_manifest(disk);
+    }
+
+    /// From asking for the mark of a new mode until it is durable: a periodic mark in between would bring the old mode back.
+    fn changes_mode(&self) -> bool {
+        matches!(self.job, Some((_, Job::SetMode(_)))) && matches!(self.stage, Stage::Placing | Stage::Working)
     }
 
     /// When `pass` must be called again at the latest.

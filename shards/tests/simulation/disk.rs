@@ -18,7 +18,6 @@ const SECTOR: usize = 512;
 
 #[derive(Clone, Default)]
 struct Inode {
-    number: u64,
     /// What a reader sees now.
     cached: Vec<u8>,
     /// What is on the platter.
@@ -70,7 +69,7 @@ struct State {
     boot: u64,
     crash_after: Option<usize>,
     random: fastrand::Rng,
-    pub operations: usize,
+    operations: usize,
 }
 
 pub struct SimDisk(Mutex<State>);
@@ -106,6 +105,16 @@ impl SimDisk {
         self.state().crash_after = operations;
     }
 
+    /// A write or sync that fails. After a failed sync the dirty pages count as clean, and are lost with the power.
+    pub fn fail(&self, shard: usize, request: &DiskRequest) -> DiskResult {
+        let mut state = self.state();
+        if let DiskOp::Sync { file } = &request.op {
+            let (inode, _) = state.open[&(shard, *file)];
+            state.inodes.get_mut(&inode).expect("open files have an inode").dirty.clear();
+        }
+        DiskResult { token: request.token, outcome: Err("Input/output error (simulated)".into()) }
+    }
+
     /// Performs one request of a running shard.
     pub fn perform(&self, shard: usize, request: &DiskRequest) -> DiskResult {
         let outcome = self.state().perform(shard, &request.op);
@@ -115,6 +124,11 @@ impl SimDisk {
     /// The crash itself. `in_flight`: requests that were handed out and not completed.
     pub fn crash(&self, kind: CrashKind, in_flight: Vec<(usize, DiskRequest)>) {
         self.state().crash(kind, in_flight);
+    }
+
+    /// Operations performed so far.
+    pub fn operations(&self) -> usize {
+        self.state().operations
     }
 
     pub fn damage(&self, path: &str, offset: usize) {
@@ -136,7 +150,7 @@ impl State {
     fn create(&mut self, path: &str, is_dir: bool) -> u64 {
         let number = self.next_inode;
         self.next_inode += 1;
-        self.inodes.insert(number, Inode { number, is_dir, ..Inode::default() });
+        self.inodes.insert(number, Inode { is_dir, ..Inode::default() });
         self.change(NameChange::Link(path.to_string(), number));
         number
     }

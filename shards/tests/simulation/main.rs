@@ -13,6 +13,7 @@ mod world;
 
 use disk::CrashKind;
 use oracle::Oracle;
+use shards::transaction::Job;
 use workload::{Clients, Plan};
 use world::World;
 
@@ -20,26 +21,40 @@ const SEEDS_BY_DEFAULT: u64 = 300;
 
 /// One seed: a workload with one to three crashes, each followed by a start and by the oracle. Err: what was violated.
 fn run_seed(seed: u64) -> Result<(), String> {
-    let plan = Plan::from_seed(seed);
-    let mut world = World::new(seed ^ 0x5eed, plan.mode, true);
+    run_plan(seed, Plan::from_seed(seed))
+}
+
+fn run_plan(seed: u64, plan: Plan) -> Result<(), String> {
+    let mut world = World::new(seed ^ 0x5eed, plan.mode, plan.logged);
     world.format = plan.format;
     let mut clients = Clients::new(plan.mode);
     let mut oracle = Oracle { base: Default::default() };
     let mut shards = plan.shards;
-    let opened = world.start(shards)?;
+    let opened = world.start(shards, &mut CrashKind::Process)?;
     world.run(opened);
     for &(steps, is_power) in &plan.crashes {
+        world.fault_in = plan.faults.then(|| world.random.u32(0..200));
         work(&mut world, &mut clients, &plan, steps)?;
-        let kind = if is_power { CrashKind::Power } else { CrashKind::Process };
+        world.fault_in = None;
+        let faulted = world.faulted;
+        let mut kind = if is_power { CrashKind::Power } else { CrashKind::Process };
         let history = std::mem::take(&mut world.history);
         let crash_ms = world.now_ms;
         world.crash(kind);
         if plan.changes_shards {
             shards = [1, 2, 3, 4][world.random.usize(0..4)];
         }
-        let boot_crashes = world.start(shards).map_err(|error| format!("the start after a {kind:?} crash stopped: {error}"))?;
-        oracle.check(&world, &history, &clients, kind, crash_ms, &boot_crashes)?;
-        world.run(boot_crashes);
+        let opened = world.start(shards, &mut kind).map_err(|error| format!("the start after a crash stopped: {error}"))?;
+        if faulted {
+            // After a failed write the page cache is not believed: the rules of a power loss hold.
+            kind = CrashKind::Power;
+        }
+        if plan.unique_keys {
+            oracle.check_unique(&clients, kind, crash_ms, &opened)?;
+        } else {
+            oracle.check(&world, &history, &clients, kind, crash_ms, &opened)?;
+        }
+        world.run(opened);
     }
     finish(&mut world, &mut clients, &plan, shards)
 }
@@ -47,7 +62,8 @@ fn run_seed(seed: u64) -> Result<(), String> {
 fn work(world: &mut World, clients: &mut Clients, plan: &Plan, steps: usize) -> Result<(), String> {
     let mut left = steps;
     let mut connected = false;
-    while left > 0 {
+    let first_operation = world.disk.operations();
+    while left > 0 && plan.crash_at_operation.is_none_or(|limit| world.disk.operations() - first_operation < limit) {
         left -= 1;
         world.step();
         if !connected {
@@ -82,12 +98,20 @@ fn finish(world: &mut World, clients: &mut Clients, plan: &Plan, shards: u16) ->
         clients.resubmit_all(world);
     }
     if let Some(client) = clients.clients.iter().find(|client| !client.outstanding.is_empty() || client.refused.is_some()) {
+        let shards: Vec<String> = world.shards.iter().map(|shard| shard.describe()).collect();
         return Err(format!(
-            "{:?} waits for ever: outstanding {:?}, refused {:?}",
-            client.conn, client.outstanding, client.refused
+            "{:?} waits for ever: {:?} {:?}\n{}",
+            client.conn,
+            client.outstanding,
+            client.refused,
+            shards.join("\n")
         ));
     }
-    world.shards[0].start_job(u64::MAX, shards::transaction::Job::Stop);
+    if !world.logged || clients.pending_log.is_some() {
+        // As SHUTDOWN does where nothing is logged.
+        world.shards[0].start_job(u64::MAX - 1, Job::Snapshot { format: plan.format, start_log: false });
+    }
+    world.shards[0].start_job(u64::MAX, Job::Stop);
     for _ in 0..20 {
         world.settle();
     }
@@ -96,7 +120,8 @@ fn finish(world: &mut World, clients: &mut Clients, plan: &Plan, shards: u16) ->
     }
     let before = contents_of(world);
     world.crash(CrashKind::Power);
-    let opened = world.start(shards).map_err(|error| format!("the start after a clean stop stopped: {error}"))?;
+    let opened =
+        world.start(shards, &mut CrashKind::Power).map_err(|error| format!("the start after a clean stop stopped: {error}"))?;
     if world::contents(&opened.keyspaces) != before {
         return Err("a clean stop lost or changed something".into());
     }

@@ -11,7 +11,6 @@ use std::collections::VecDeque;
 /// A seed's parameters.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    pub seed: u64,
     pub shards: u16,
     pub clients: usize,
     pub mode: FsyncMode,
@@ -22,6 +21,14 @@ pub struct Plan {
     pub changes_mode: bool,
     pub snapshots: bool,
     pub changes_shards: bool,
+    /// Every write has a key of its own, so that the state alone tells which writes are there: for runs in which the log is off for a while.
+    pub unique_keys: bool,
+    pub logged: bool,
+    pub toggles_log: bool,
+    /// A log write or sync fails, once in each generation but the last.
+    pub faults: bool,
+    /// Crash as soon as so many disk operations have been performed, instead of after so many steps.
+    pub crash_at_operation: Option<usize>,
 }
 
 impl Plan {
@@ -30,7 +37,6 @@ impl Plan {
         let modes = [FsyncMode::Always, FsyncMode::Everysec, FsyncMode::No];
         let crashes = random.usize(1..4);
         Plan {
-            seed,
             shards: [1, 2, 2, 4][random.usize(0..4)],
             clients: random.usize(1..7),
             mode: modes[random.usize(0..3)],
@@ -40,6 +46,20 @@ impl Plan {
             changes_mode: random.u8(0..3) == 0,
             snapshots: random.bool(),
             changes_shards: random.u8(0..4) == 0,
+            unique_keys: false,
+            logged: true,
+            toggles_log: false,
+            faults: false,
+            crash_at_operation: None,
+        }
+        .with_variant(&mut random)
+    }
+
+    fn with_variant(self, random: &mut fastrand::Rng) -> Plan {
+        match random.u8(0..10) {
+            0..2 => Plan { unique_keys: true, logged: random.bool(), toggles_log: random.bool(), snapshots: true, ..self },
+            2 => Plan { faults: true, ..self },
+            _ => self,
         }
     }
 }
@@ -71,6 +91,8 @@ pub enum Claim {
 /// What an acknowledgement promises at the time it is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promise {
+    /// There is no log.
+    Nothing,
     Always,
     Everysec,
     No,
@@ -97,6 +119,8 @@ pub struct Clients {
     pub next_job: u64,
     pub pending_mode: Option<(u64, FsyncMode)>,
     pub jobs_done: u64,
+    /// The log is being switched on or off.
+    pub pending_log: Option<(u64, bool)>,
 }
 
 fn promise(mode: FsyncMode) -> Promise {
@@ -119,6 +143,7 @@ impl Clients {
             next_job: 1,
             pending_mode: None,
             jobs_done: 0,
+            pending_log: None,
         }
     }
 
@@ -127,7 +152,8 @@ impl Clients {
         self.issued.clear();
         self.told.clear();
         self.pending_mode = None;
-        self.promise = promise(world.mode);
+        self.pending_log = None;
+        self.promise = if world.logged { promise(world.mode) } else { Promise::Nothing };
         self.clients.clear();
         for index in 0..plan.clients {
             let conn = ConnId(index as u64 + 1);
@@ -186,7 +212,16 @@ impl Clients {
         let (a, b, c) = (key(random), key(random), key(random));
         let kind = random.u32(0..100);
         let token = self.token();
+        let unique = |part: u32| format!("u{part}{token}");
+        let recent = |random: &mut fastrand::Rng, next: u64| format!("u0<{}>", next.saturating_sub(random.u64(0..20)));
         let words: Vec<String> = match kind {
+            0..40 if plan.unique_keys => vec!["SET".into(), unique(0), token.clone()],
+            40..70 if plan.unique_keys => vec!["GET".into(), recent(random, self.next_token)],
+            70..90 if plan.unique_keys => {
+                vec!["MSET".into(), unique(0), token.clone(), unique(1), token.clone(), unique(2), token.clone()]
+            }
+            90..95 if plan.unique_keys => vec!["MSETNX".into(), unique(0), token.clone(), unique(1), token.clone()],
+            _ if plan.unique_keys => vec!["MGET".into(), recent(random, self.next_token), recent(random, self.next_token)],
             0..25 => vec!["SET".into(), a, token.clone()],
             25..45 => vec!["GET".into(), a],
             45..58 => vec!["MSET".into(), a, token.clone(), b, token.clone(), c, token.clone()],
@@ -201,7 +236,7 @@ impl Clients {
             98 => vec!["DBSIZE".into()],
             _ => vec!["EXISTS".into(), a, b, c],
         };
-        let writes = words.iter().any(|word| *word == token);
+        let writes = words.contains(&token);
         Issued {
             issued_at: self.clock,
             token: writes.then_some(token),
@@ -227,17 +262,38 @@ impl Clients {
                     self.promise = weaker(self.promise, promise(mode));
                 }
             }
+            2..5 if plan.toggles_log && self.pending_log.is_none() => {
+                let on = !world.shards[0].coordinator().expect("shard 0").logging();
+                let job = if on { Job::Snapshot { format: plan.format, start_log: true } } else { Job::EndLog };
+                world.shards[0].start_job(self.next_job, job);
+                self.pending_log = Some((self.next_job, on));
+                self.next_job += 1;
+                // The state of the switch decides: nothing is promised until it is known to be on.
+                self.promise = Promise::Nothing;
+            }
             _ => {}
         }
         for (job, result) in std::mem::take(&mut world.results) {
-            result.expect("jobs succeed: the disk makes no faults here");
+            if let Err(cause) = result {
+                assert!(world.faulted, "jobs succeed without faults: {cause}");
+                continue;
+            }
             self.jobs_done += 1;
+            if let Some((id, on)) = self.pending_log
+                && id == job
+            {
+                self.pending_log = None;
+                world.logged = on;
+                self.promise = if on { promise(world.mode) } else { Promise::Nothing };
+            }
             if let Some((id, mode)) = self.pending_mode
                 && id == job
             {
                 self.pending_mode = None;
-                self.promise = promise(mode);
                 world.mode = mode;
+                if self.promise != Promise::Nothing {
+                    self.promise = promise(mode);
+                }
             }
         }
     }
@@ -290,9 +346,10 @@ fn check_pair(command: &Issued, text: &str, tokens: &[String]) {
 
 fn weaker(a: Promise, b: Promise) -> Promise {
     let rank = |p: Promise| match p {
-        Promise::Always => 2,
-        Promise::Everysec => 1,
-        Promise::No => 0,
+        Promise::Always => 3,
+        Promise::Everysec => 2,
+        Promise::No => 1,
+        Promise::Nothing => 0,
     };
     if rank(a) < rank(b) { a } else { b }
 }

@@ -2,7 +2,7 @@
 
 use crate::disk::{CRASH, CrashKind, SimDisk};
 use shards::commands::{Session, iter_bytes};
-use shards::disk::{DiskOp, DiskRequest};
+use shards::disk::{DiskOp, DiskOwner, DiskRequest};
 use shards::ids::{ConnId, Generation, Lsn, Seq, ShardId};
 use shards::log::FsyncMode;
 use shards::log::format::{FRAME_HEADER_BYTES, HEADER_BYTES, MAGIC, Record, decode_frame_header, take_record};
@@ -42,6 +42,9 @@ pub struct World {
     links: BTreeMap<(usize, usize), VecDeque<Vec<Message>>>,
     pending: Vec<(usize, DiskRequest)>,
     pub results: Vec<(u64, Result<(), String>)>,
+    /// The log write or sync that fails, counted from now.
+    pub fault_in: Option<u32>,
+    pub faulted: bool,
 }
 
 impl World {
@@ -61,6 +64,8 @@ impl World {
             links: BTreeMap::new(),
             pending: Vec::new(),
             results: Vec::new(),
+            fault_in: None,
+            faulted: false,
         }
     }
 
@@ -80,8 +85,9 @@ impl World {
         }
     }
 
-    /// A start. Err: it stopped with this error (never because of a simulated crash: those are taken and the start repeated).
-    pub fn start(&mut self, shards: u16) -> Result<Opened, String> {
+    /// A start. Err: it stopped with this error (never because of a simulated crash: those are taken, the start is repeated, and `worst`
+    /// becomes a power loss when one of them was).
+    pub fn start(&mut self, shards: u16, worst: &mut CrashKind) -> Result<Opened, String> {
         loop {
             let crash_point = self.random.usize(0..200);
             self.disk.crash_after((crash_point < 60).then_some(crash_point));
@@ -92,6 +98,9 @@ impl World {
                 }
                 Err(error) if error.cause == CRASH => {
                     let kind = if self.random.bool() { CrashKind::Process } else { CrashKind::Power };
+                    if kind == CrashKind::Power {
+                        *worst = kind;
+                    }
                     self.disk.crash(kind, Vec::new());
                 }
                 Err(error) => return Err(error.to_string()),
@@ -107,6 +116,7 @@ impl World {
         self.links.clear();
         self.pending.clear();
         self.results.clear();
+        self.faulted = false;
         let mut coordinator = Some(Coordinator::new(manifest, self.now_ms));
         self.shards = (0..count)
             .zip(opened.keyspaces)
@@ -194,11 +204,26 @@ impl World {
         }
         let at = self.random.usize(0..self.pending.len());
         let (shard, request) = self.pending.swap_remove(at);
-        let result = self.disk.perform(shard, &request);
-        if let Err(cause) = &result.outcome {
+        let result = if self.fails_now(&request) { self.disk.fail(shard, &request) } else { self.disk.perform(shard, &request) };
+        if let Err(cause) = &result.outcome
+            && !self.faulted
+        {
             panic!("the disk makes no faults here: {cause}");
         }
         self.shards[shard].disk_done(result);
+    }
+
+    fn fails_now(&mut self, request: &DiskRequest) -> bool {
+        let is_log =
+            DiskOwner::of(request.token) == DiskOwner::Log && matches!(request.op, DiskOp::Write { .. } | DiskOp::Sync { .. });
+        let Some(left) = self.fault_in.as_mut().filter(|_| is_log) else { return false };
+        if *left > 0 {
+            *left -= 1;
+            return false;
+        }
+        self.fault_in = None;
+        self.faulted = true;
+        true
     }
 
     /// Remembers the records of frames on their way to the disk.
