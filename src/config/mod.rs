@@ -125,6 +125,15 @@ impl Config {
         self.lines.iter().filter(move |(of, _)| Some(*of) == index).map(|(_, words)| &words[..])
     }
 
+    /// These settings with the named ones of `other`.
+    pub fn with_changes_of(&self, other: &Config, names: &[&str]) -> Config {
+        let mut config = self.clone();
+        for index in names.iter().filter_map(|name| find(name)) {
+            config.texts[index] = other.texts[index].clone();
+        }
+        config
+    }
+
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }

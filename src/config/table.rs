@@ -135,7 +135,7 @@ pub static DIRECTIVES: &[Directive] = &[
     d("client-output-buffer-limit", MergedWords(words::output_buffer_limits), "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"),
     d("maxmemory-clients", MemoryOrPercent, "0"),
     // Process.
-    d("daemonize", Bool, "no").at_start().ignored("run it under a service manager"),
+    d("daemonize", Bool, "no").at_start().about("Run in the background"),
     d("supervised", Enum(&["upstart", "systemd", "auto", "no"]), "no").at_start().ignored("readiness is not reported to the service manager"),
     d("pidfile", Text, "").at_start(),
     d("loglevel", Enum(&["debug", "verbose", "notice", "warning"]), "notice").about("How much is logged"),
@@ -186,7 +186,7 @@ pub static DIRECTIVES: &[Directive] = &[
     d("auto-aof-rewrite-percentage", INT, "100"),
     d("auto-aof-rewrite-min-size", MEMORY, "64mb"),
     d("aof-load-truncated", Bool, "yes"),
-    d("aof-use-rdb-preamble", Bool, "yes").ignored("bases are always RDB files"),
+    d("aof-use-rdb-preamble", Bool, "yes").about("Bases and exported AOFs are RDB files; no: commands"),
     d("aof-timestamp-enabled", Bool, "no").ignored("frames carry the time anyway"),
     d("aof-rewrite-incremental-fsync", Bool, "yes").ignored("rewrites are always written steadily"),
     d("aof-disable-auto-gc", Bool, "no").ignored("old segments are removed when no manifest names them"),

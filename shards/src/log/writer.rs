@@ -136,6 +136,9 @@ pub struct LogWriter {
     sync_requested: bool,
     /// Files of earlier buffered segments with writes that no sync has covered yet.
     unsynced: Vec<FileId>,
+    /// After the log was switched off: operations still under way, and the files to close behind them.
+    draining: Vec<u64>,
+    drained: Vec<FileId>,
     last: Lsn,
     written: Lsn,
     durable: Lsn,
@@ -174,6 +177,8 @@ impl LogWriter {
             sync_round: None,
             sync_requested: false,
             unsynced: Vec::new(),
+            draining: Vec::new(),
+            drained: Vec::new(),
             last: Lsn(0),
             written: Lsn(0),
             durable: Lsn(0),
@@ -272,12 +277,23 @@ impl LogWriter {
         self.open.truncate(FRAME_HEADER_BYTES);
         self.open_records = 0;
         self.closing = None;
-        self.in_flight = None;
-        self.sync_round = None;
         self.sync_requested = false;
-        let current = self.current.take().map(|current| current.segment.file);
-        for file in self.unsynced.drain(..).chain(current) {
-            disk.push(DiskOwner::Log, DiskOp::Close { file });
+        // A file is closed when nothing is under way on it any more.
+        self.draining.extend(self.in_flight.take().map(|write| write.token));
+        if let Some(round) = self.sync_round.take() {
+            self.draining.extend(round.tokens);
+            self.drained.extend(round.closing);
+        }
+        self.drained.append(&mut self.unsynced);
+        self.drained.extend(self.current.take().map(|current| current.segment.file));
+        self.close_drained(disk);
+    }
+
+    fn close_drained(&mut self, disk: &mut DiskQueue) {
+        if self.draining.is_empty() {
+            for file in self.drained.drain(..) {
+                disk.push(DiskOwner::Log, DiskOp::Close { file });
+            }
         }
     }
 
@@ -469,6 +485,10 @@ impl LogWriter {
             self.faulty = true;
             self.news.push_back(LogNews::Fault(cause.clone()));
             return;
+        }
+        if let Some(at) = self.draining.iter().position(|&t| t == token) {
+            self.draining.swap_remove(at);
+            return self.close_drained(disk);
         }
         if self.in_flight.as_ref().is_some_and(|write| write.token == token) {
             return self.write_done(disk);

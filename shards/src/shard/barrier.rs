@@ -80,15 +80,20 @@ impl Shard {
         }
     }
 
-    fn place_cut(&mut self, base: u64, format: BaseFormat, log: bool) {
-        if log && !self.log.enabled() {
+    fn place_cut(&mut self, base: u64, format: BaseFormat, log: Option<FsyncMode>) {
+        if let Some(mode) = log
+            && !self.log.enabled()
+        {
+            self.log.set_mode(mode);
+            self.ack_mode = mode;
             self.base_first_segment = self.log.enable();
-            self.log_counts = false;
+            // Acknowledgements wait for the new log from here on, though it counts only when the base is committed.
+            self.log_starts = true;
         } else {
             self.base_first_segment = self.log.cut();
         }
         let cut = self.log.last_lsn();
-        let aux = [("redis-ver", "7.2.0"), ("redis-bits", "64"), ("aof-base", if log { "1" } else { "0" })];
+        let aux = [("redis-ver", "7.2.0"), ("redis-bits", "64"), ("aof-base", if log.is_some() { "1" } else { "0" })];
         self.base = Some(BaseWriter::begin(base, self.id, format, cut, &mut self.keyspace, &aux, &mut self.disk));
     }
 
@@ -138,7 +143,7 @@ impl Shard {
     pub(super) fn hold_when_too_old(&mut self) {
         let oldest = self.oldest_in_mark_ms.or(self.oldest_after_mark_ms);
         let is_too_old = oldest.is_some_and(|oldest| self.now_ms - oldest > EVERYSEC_BOUND_MS);
-        let holds = is_too_old && self.ack_mode == FsyncMode::Everysec && self.log.enabled() && self.log_counts;
+        let holds = is_too_old && self.ack_mode == FsyncMode::Everysec && self.log.enabled();
         match (holds, self.held_at) {
             (true, None) => self.held_at = Some(self.log.written_lsn()),
             (false, Some(_)) => self.held_at = None,
@@ -154,12 +159,10 @@ impl Shard {
         }
     }
 
-    pub(super) fn base_committed(&mut self, remove: Vec<String>, log: bool) {
+    pub(super) fn base_committed(&mut self, remove: Vec<String>) {
+        self.log_starts = false;
         for path in remove {
             self.disk.push(crate::disk::DiskOwner::Snapshot, crate::disk::DiskOp::Remove { path });
-        }
-        if log {
-            self.log_counts = true;
         }
         self.stirred = true;
     }
@@ -168,7 +171,7 @@ impl Shard {
         if let Some(writer) = self.base.take_if(|writer| writer.base == base) {
             writer.abort(&mut self.keyspace, &mut self.disk);
         }
-        if !self.log_counts && self.log.enabled() {
+        if std::mem::take(&mut self.log_starts) {
             self.log.disable(&mut self.disk);
         }
     }

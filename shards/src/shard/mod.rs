@@ -118,8 +118,6 @@ pub struct Shard {
     pub settings: Settings,
     keyspace: Keyspace,
     log: LogWriter,
-    /// False while the base that a new log builds on is not committed: until then the log counts for nothing.
-    log_counts: bool,
     /// What acknowledging means: follows `appendfsync`, but leaves `always` only when the mark is durable everywhere.
     ack_mode: FsyncMode,
     random: fastrand::Rng,
@@ -172,6 +170,8 @@ pub struct Shard {
 
     base: Option<BaseWriter>,
     base_first_segment: u64,
+    /// The base under way is the first of a new log.
+    log_starts: bool,
     forget: Option<SegmentName>,
     refusing: Option<String>,
     next_expire_ms: i64,
@@ -197,7 +197,6 @@ impl Shard {
             settings: start.settings,
             keyspace: start.keyspace,
             log,
-            log_counts: start.logged,
             ack_mode: start.mode,
             random: seeds,
             now_ms: start.now_ms,
@@ -240,6 +239,7 @@ impl Shard {
             held_at: None,
             base: None,
             base_first_segment: 0,
+            log_starts: false,
             forget: None,
             refusing: None,
             next_expire_ms: start.now_ms,
@@ -405,7 +405,7 @@ impl Shard {
 
     /// Up to where this shard's own log is what `appendfsync` asks for.
     fn position(&self) -> Lsn {
-        if !self.log.enabled() || !self.log_counts {
+        if !self.log.enabled() {
             return self.log.last_lsn();
         }
         match self.ack_mode {
@@ -483,7 +483,7 @@ impl Shard {
             Message::MarkComplete { mode, .. } => self.mark_complete(mode),
             Message::PrepareMode { mode } => self.mode_wanted = Some(mode),
             Message::Listed { id } => self.log.listed(id, &mut self.disk),
-            Message::BaseCommitted { remove, log, .. } => self.base_committed(remove, log),
+            Message::BaseCommitted { remove, .. } => self.base_committed(remove),
             Message::BaseAborted { base } => self.base_aborted(base),
             Message::Refuse { cause } => self.refuse(cause),
             Message::Server(message) => self.server_inbox.push((from, message)),

@@ -89,7 +89,7 @@ enum Stage {
 /// What happens when the manifest that is written next (or now) is durable.
 enum OnCommit {
     Listed(ShardId, u64),
-    Base { base: u64, remove: Vec<String>, log: bool },
+    Base { base: u64, remove: Vec<String> },
     Job,
     Nothing,
 }
@@ -251,7 +251,7 @@ impl Coordinator {
             BarrierAction::Mark { .. } => self.dirty = false,
             BarrierAction::Cut { base, format, log } => {
                 let files = vec![None; self.shards as usize];
-                self.snapshot = Some(Snapshot { base: *base, format: *format, mode: self.mode, log: *log, files });
+                self.snapshot = Some(Snapshot { base: *base, format: *format, mode: self.mode, log: log.is_some(), files });
             }
             BarrierAction::EndLog => self.logging = false,
             BarrierAction::Stop => self.stopped = true,
@@ -369,7 +369,7 @@ impl Coordinator {
     fn want_cut(&mut self, format: BaseFormat, log: bool) {
         let base = self.manifest.next_base.max(1);
         self.manifest.next_base = base + 1;
-        self.want(BarrierAction::Cut { base, format, log });
+        self.want(BarrierAction::Cut { base, format, log: log.then_some(self.mode) });
     }
 
     fn finish_job(&mut self, outcome: Result<(), String>, out: &mut CoordinatorOutput) {
@@ -413,7 +413,7 @@ impl Coordinator {
         let after = self.manifest.files();
         let remove = before.into_iter().filter(|path| !after.contains(path)).collect();
         self.logging = snapshot.log;
-        self.on_next_commit.push(OnCommit::Base { base: snapshot.base, remove, log: snapshot.log });
+        self.on_next_commit.push(OnCommit::Base { base: snapshot.base, remove });
         self.on_next_commit.push(OnCommit::Job);
     }
 
@@ -467,12 +467,12 @@ impl Coordinator {
     fn committed(&mut self, action: OnCommit, out: &mut CoordinatorOutput) {
         match action {
             OnCommit::Listed(shard, id) => out.messages.push((shard, Message::Listed { id })),
-            OnCommit::Base { base, remove, log } => {
+            OnCommit::Base { base, remove } => {
                 // Each file is removed by one shard; files of shards that are no more, by some other.
                 let owner = |path: &String, shard: ShardId| owner_of(path) % self.shards == shard.0;
                 self.broadcast(out, |shard| {
                     let remove = remove.iter().filter(|path| owner(path, shard)).cloned().collect();
-                    Message::BaseCommitted { base, remove, log }
+                    Message::BaseCommitted { base, remove }
                 });
             }
             OnCommit::Job => self.finish_job(Ok(()), out),

@@ -122,8 +122,8 @@ pub struct LentEntry {
 pub enum BarrierAction {
     /// `report`: say `Durable` when the log is durable up to the mark (not for the periodic marks of `no`, which nobody syncs).
     Mark { mode: FsyncMode, report: bool },
-    /// A base is taken of exactly this state. `log` = whether a log is written from here on.
-    Cut { base: u64, format: BaseFormat, log: bool },
+    /// A base is taken of exactly this state. `log`: the mode of the log that is written from here on, if one is.
+    Cut { base: u64, format: BaseFormat, log: Option<FsyncMode> },
     /// No log is written from here on.
     EndLog,
     /// The server stops: nothing is executed any more.
@@ -229,11 +229,10 @@ pub enum Message {
         base: u64,
         cause: String,
     },
-    /// The manifest names the new base: these files of the shard are no longer needed. `log`: a log is written now.
+    /// The manifest names the new base: these files of the shard are no longer needed.
     BaseCommitted {
         base: u64,
         remove: Vec<String>,
-        log: bool,
     },
     BaseAborted {
         base: u64,

@@ -112,11 +112,12 @@ fn finish(world: &mut World, clients: &mut Clients, plan: &Plan, shards: u16) ->
         world.shards[0].start_job(u64::MAX - 1, Job::Snapshot { format: plan.format, start_log: false });
     }
     world.shards[0].start_job(u64::MAX, Job::Stop);
-    for _ in 0..20 {
+    for _ in 0..60 {
         world.settle();
     }
     if !world.results.iter().any(|(id, result)| *id == u64::MAX && result.is_ok()) {
-        return Err("the server did not stop".into());
+        let shards: Vec<String> = world.shards.iter().map(|shard| shard.describe()).collect();
+        return Err(format!("the server did not stop: {:?}\n{}", world.results, shards.join("\n")));
     }
     let before = contents_of(world);
     world.crash(CrashKind::Power);

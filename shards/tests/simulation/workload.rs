@@ -58,7 +58,7 @@ impl Plan {
     fn with_variant(self, random: &mut fastrand::Rng) -> Plan {
         match random.u8(0..10) {
             0..2 => Plan { unique_keys: true, logged: random.bool(), toggles_log: random.bool(), snapshots: true, ..self },
-            2 => Plan { faults: true, ..self },
+            2 => Plan { faults: true, snapshots: false, ..self },
             _ => self,
         }
     }
@@ -284,7 +284,9 @@ impl Clients {
             {
                 self.pending_log = None;
                 world.logged = on;
-                self.promise = if on { promise(world.mode) } else { Promise::Nothing };
+                // A change of mode that is asked for may come into force at any moment.
+                let coming = self.pending_mode.map_or(world.mode, |(_, mode)| mode);
+                self.promise = if on { weaker(promise(world.mode), promise(coming)) } else { Promise::Nothing };
             }
             if let Some((id, mode)) = self.pending_mode
                 && id == job

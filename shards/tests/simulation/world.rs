@@ -163,7 +163,7 @@ impl World {
 
     /// True when neither messages nor disk operations are under way.
     pub fn is_quiet(&self) -> bool {
-        self.pending.is_empty() && self.links.values().all(VecDeque::is_empty)
+        self.pending.is_empty() && self.links.values().all(VecDeque::is_empty) && !self.shards.iter().any(Shard::is_busy)
     }
 
     fn pass(&mut self) {

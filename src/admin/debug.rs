@@ -1,0 +1,46 @@
+//! DEBUG: the few sub-commands that tests of clients need.
+
+use super::saves::{Order, Saving};
+use super::{Admin, Requester, Then, word};
+use crate::server::Question;
+use shards::shard::Shard;
+
+const NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
+local connection, otherwise you need to set this option in the configuration file, and then restart the server.";
+
+impl Admin {
+    pub(super) fn debug(&mut self, requester: Requester, args: &[&[u8]], is_local: bool, shard: &mut Shard, now: i64) {
+        match self.config.text("enable-debug-command") {
+            "yes" => {}
+            "local" if is_local => {}
+            _ => return self.error(requester, NOT_ALLOWED),
+        }
+        match (word(args[1]).as_str(), &args[2..]) {
+            ("sleep", [seconds]) => {
+                let seconds: f64 = String::from_utf8_lossy(seconds).parse().unwrap_or(0.0);
+                let microseconds = (seconds * 1e6).max(0.0) as u64;
+                self.ask(Question::Sleep { microseconds }, Then::Ok(requester));
+            }
+            ("set-active-expire", [flag]) => {
+                let is_on = *flag != b"0";
+                self.ask(Question::ActiveExpire(is_on), Then::Ok(requester));
+            }
+            // Everything is written out in the form that a start would read; it is not read back.
+            ("reload" | "loadaof", _) => {
+                self.order(Order { saving: Saving::Save, requester: Some(requester), export: None }, shard, now);
+            }
+            ("stringmatch-len", [length, pattern]) => {
+                let length = super::integer(length).unwrap_or(0).clamp(0, 1 << 24) as usize;
+                let matches = shards::commands::glob_matches(pattern, &vec![b'a'; length], false);
+                self.answer(requester, |reply| reply.integer(matches as i64));
+            }
+            ("jmap" | "change-repl-id" | "quicklist-packed-threshold" | "replybuffer" | "listpack" | "stringencoding", _) => {
+                self.ok(requester);
+            }
+            (name, _) => {
+                let text = format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP.");
+                self.error(requester, &text);
+            }
+        }
+    }
+}

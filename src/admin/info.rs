@@ -1,0 +1,293 @@
+//! INFO: every section and field of Redis 7.2 that means something here, summed over all shards; and a few of our own
+//! (`shards`, `aof_*` about recovery).
+
+use super::saves::Saving;
+use super::{Admin, Requester};
+use crate::server::{ShardStats, Told};
+use shards::shard::Shard;
+use std::fmt::Write;
+
+use shards::commands::REDIS_VERSION as VERSION;
+
+const DEFAULT: [&str; 11] =
+    ["server", "clients", "memory", "persistence", "stats", "replication", "cpu", "modules", "errorstats", "cluster", "keyspace"];
+const EXTRA: [&str; 1] = ["commandstats"];
+
+/// For the rates of INFO stats.
+#[derive(Default)]
+pub struct CpuClock {
+    sampled_ms: i64,
+    commands: u64,
+    net_in: u64,
+    net_out: u64,
+    per_second: (u64, u64, u64),
+}
+
+pub fn random_id() -> String {
+    let mut bytes = [0u8; 20];
+    // A weak id when the kernel has no randomness yet: it is a name, no secret.
+    _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Sum over shards.
+fn sum(stats: &[&ShardStats], field: impl Fn(&ShardStats) -> u64) -> u64 {
+    stats.iter().map(|stats| field(stats)).sum()
+}
+
+macro_rules! lines {
+    ($out:expr, $($name:literal => $value:expr),* $(,)?) => {
+        {
+            // Writing to a String can't fail.
+            $( let _ = write!($out, concat!($name, ":{}\r\n"), $value); )*
+        }
+    };
+}
+
+impl Admin {
+    pub(super) fn info(&mut self, requester: Requester, wanted: &[String], told: &[Told], shard: &mut Shard, now: i64) {
+        self.count_changes(told);
+        let stats: Vec<&ShardStats> =
+            told.iter().filter_map(|told| if let Told::Stats(stats) = told { Some(&**stats) } else { None }).collect();
+        self.sample(&stats, now);
+        let mut out = String::new();
+        for section in sections(wanted) {
+            if !out.is_empty() {
+                out.push_str("\r\n");
+            }
+            self.section(section, &stats, shard, now, &mut out);
+        }
+        self.answer(requester, |reply| reply.verbatim(b"txt", out.as_bytes()));
+    }
+
+    fn section(&self, name: &str, stats: &[&ShardStats], shard: &Shard, now: i64, out: &mut String) {
+        let title = if name == "cpu" { "CPU".into() } else { name[..1].to_uppercase() + &name[1..] };
+        _ = write!(out, "# {title}\r\n");
+        match name {
+            "server" => self.server(now, out),
+            "clients" => self.clients(stats, out),
+            "memory" => self.memory(stats, out),
+            "persistence" => self.persistence(stats, shard, now, out),
+            "stats" => self.stats(stats, out),
+            "replication" => lines!(out,
+                "role" => "master", "connected_slaves" => 0, "master_failover_state" => "no-failover",
+                "master_replid" => self.run_id, "master_replid2" => "0".repeat(40), "master_repl_offset" => 0,
+                "second_repl_offset" => -1, "repl_backlog_active" => 0, "repl_backlog_size" => self.config.text("repl-backlog-size"),
+                "repl_backlog_first_byte_offset" => 0, "repl_backlog_histlen" => 0,
+            ),
+            "cpu" => cpu(out),
+            "cluster" => lines!(out, "cluster_enabled" => 0),
+            "keyspace" => keyspace(stats, out),
+            _ => {}
+        }
+    }
+
+    fn server(&self, now: i64, out: &mut String) {
+        let uptime_s = self.shared.started.elapsed().as_secs();
+        let uname = rustix::system::uname();
+        let os = format!(
+            "{} {} {}",
+            uname.sysname().to_string_lossy(),
+            uname.release().to_string_lossy(),
+            uname.machine().to_string_lossy()
+        );
+        let executable = std::env::current_exe().unwrap_or_default();
+        let file = self.config.file().map_or_else(String::new, |path| path.display().to_string());
+        lines!(out,
+            "redis_version" => VERSION, "redis_git_sha1" => "00000000", "redis_git_dirty" => 0, "redis_build_id" => "0",
+            "redis_mode" => "standalone", "os" => os, "arch_bits" => usize::BITS, "monotonic_clock" => "POSIX clock_gettime",
+            "multiplexing_api" => "epoll", "atomicvar_api" => "c11-builtin", "gcc_version" => "0.0.0",
+            "process_id" => std::process::id(), "process_supervised" => "no", "run_id" => self.run_id,
+            "tcp_port" => self.config.port(), "server_time_usec" => now * 1000,
+            "uptime_in_seconds" => uptime_s, "uptime_in_days" => uptime_s / 86400,
+            "hz" => self.config.text("hz"), "configured_hz" => self.config.text("hz"), "lru_clock" => (now / 1000) & 0xff_ffff,
+            "executable" => executable.display(), "config_file" => file, "io_threads_active" => 0,
+            "shardis_version" => env!("CARGO_PKG_VERSION"), "shards" => self.shared.shards,
+        );
+    }
+
+    fn clients(&self, stats: &[&ShardStats], out: &mut String) {
+        let max = |field: fn(&ShardStats) -> u64| stats.iter().map(|stats| field(stats)).max().unwrap_or(0);
+        lines!(out,
+            "connected_clients" => self.shared.client_count(), "cluster_connections" => 0, "maxclients" => self.maxclients,
+            "client_recent_max_input_buffer" => max(|stats| stats.input_max),
+            "client_recent_max_output_buffer" => max(|stats| stats.output_max),
+            "blocked_clients" => 0, "tracking_clients" => 0, "clients_in_timeout_table" => 0,
+            "total_blocking_keys" => 0, "total_blocking_keys_on_nokey" => 0,
+        );
+        for (shard, stats) in stats.iter().enumerate() {
+            _ = write!(out, "shard{shard}_clients:{}\r\n", stats.clients);
+        }
+    }
+
+    fn memory(&self, stats: &[&ShardStats], out: &mut String) {
+        let memory = Memory::read();
+        let maxmemory: u64 = self.config.number("maxmemory");
+        let keys = sum(stats, |stats| stats.keys.iter().map(|(keys, _)| keys).sum());
+        lines!(out,
+            "used_memory" => memory.resident, "used_memory_human" => human(memory.resident),
+            "used_memory_rss" => memory.resident, "used_memory_rss_human" => human(memory.resident),
+            "used_memory_peak" => memory.peak, "used_memory_peak_human" => human(memory.peak),
+            "used_memory_peak_perc" => format!("{:.2}%", memory.resident as f64 * 100.0 / memory.peak.max(1) as f64),
+            "number_of_keys" => keys,
+            "total_system_memory" => memory.total, "total_system_memory_human" => human(memory.total),
+            "used_memory_lua" => 0, "used_memory_scripts" => 0,
+            "maxmemory" => maxmemory, "maxmemory_human" => human(maxmemory), "maxmemory_policy" => self.config.text("maxmemory-policy"),
+            "mem_fragmentation_ratio" => "1.00", "mem_clients_normal" => 0, "mem_clients_slaves" => 0, "mem_aof_buffer" => 0,
+            "mem_allocator" => "mimalloc", "active_defrag_running" => 0, "lazyfree_pending_objects" => 0, "lazyfreed_objects" => 0,
+        );
+    }
+
+    fn persistence(&self, stats: &[&ShardStats], shard: &Shard, now: i64, out: &mut String) {
+        let saves = &self.saves;
+        let is_saving = saves.is_running(&[Saving::Save, Saving::BgSave, Saving::Export]);
+        let is_rewriting = saves.is_running(&[Saving::Rewrite]);
+        let since = saves.current.as_ref().map_or(-1, |(_, since_ms)| (now - since_ms) / 1000);
+        let seconds = |duration_ms: Option<i64>| duration_ms.map_or(-1, |ms| ms / 1000);
+        let status = |is_ok: bool| if is_ok { "ok" } else { "err" };
+        let logging = shard.coordinator().is_some_and(|coordinator| coordinator.logging());
+        let refusing = stats.iter().find_map(|stats| stats.refusing.as_ref());
+        lines!(out,
+            "loading" => 0, "async_loading" => 0, "current_cow_peak" => 0, "current_cow_size" => 0, "current_cow_size_age" => 0,
+            "current_fork_perc" => "0.00", "current_save_keys_processed" => 0, "current_save_keys_total" => 0,
+            "rdb_changes_since_last_save" => saves.changes - saves.saved_changes, "rdb_bgsave_in_progress" => is_saving as u8,
+            "rdb_last_save_time" => saves.last_save_ms / 1000, "rdb_last_bgsave_status" => status(saves.last_ok),
+            "rdb_last_bgsave_time_sec" => seconds(saves.last_duration_ms),
+            "rdb_current_bgsave_time_sec" => if is_saving { since } else { -1 },
+            "rdb_saves" => saves.saves, "rdb_last_cow_size" => 0, "rdb_last_load_keys_expired" => 0, "rdb_last_load_keys_loaded" => 0,
+            "aof_enabled" => logging as u8, "aof_rewrite_in_progress" => is_rewriting as u8,
+            "aof_rewrite_scheduled" => saves.is_queued(Saving::Rewrite) as u8,
+            "aof_last_rewrite_time_sec" => seconds(saves.last_rewrite_duration_ms),
+            "aof_current_rewrite_time_sec" => if is_rewriting { since } else { -1 },
+            "aof_last_bgrewrite_status" => status(saves.last_rewrite_ok), "aof_rewrites" => saves.rewrites,
+            "aof_rewrites_consecutive_failures" => 0, "aof_last_write_status" => status(refusing.is_none()), "aof_last_cow_size" => 0,
+            "module_fork_in_progress" => 0, "module_fork_last_cow_size" => 0,
+        );
+        if logging {
+            let pending = sum(stats, |stats| stats.committed_behind);
+            lines!(out,
+                "aof_current_size" => saves.base_bytes + saves.log_size(), "aof_base_size" => saves.base_bytes,
+                "aof_pending_rewrite" => 0, "aof_buffer_length" => 0, "aof_pending_bio_fsync" => 0, "aof_delayed_fsync" => 0,
+                "aof_records_not_committed" => pending, "aof_fsyncs" => sum(stats, |stats| stats.log_syncs),
+            );
+        }
+        lines!(out,
+            "recovery" => self.report.found, "recovery_cut_records" => self.report.cut_records,
+            "recovery_cut_bytes" => self.report.cut_bytes,
+        );
+        if let Some(cause) = refusing {
+            lines!(out, "refusing_writes" => cause);
+        }
+    }
+
+    fn stats(&self, stats: &[&ShardStats], out: &mut String) {
+        let (commands, net_in, net_out) = self.cpu.per_second;
+        lines!(out,
+            "total_connections_received" => sum(stats, |stats| stats.connections_received),
+            "total_commands_processed" => sum(stats, |stats| stats.commands), "instantaneous_ops_per_sec" => commands,
+            "total_net_input_bytes" => sum(stats, |stats| stats.net_in), "total_net_output_bytes" => sum(stats, |stats| stats.net_out),
+            "total_net_repl_input_bytes" => 0, "total_net_repl_output_bytes" => 0,
+            "instantaneous_input_kbps" => format!("{:.2}", net_in as f64 / 1024.0),
+            "instantaneous_output_kbps" => format!("{:.2}", net_out as f64 / 1024.0),
+            "rejected_connections" => self.rejected, "sync_full" => 0, "sync_partial_ok" => 0, "sync_partial_err" => 0,
+            "expired_keys" => sum(stats, |stats| stats.expired), "expired_stale_perc" => "0.00",
+            "expired_time_cap_reached_count" => 0, "evicted_keys" => 0, "evicted_clients" => 0,
+            "keyspace_hits" => sum(stats, |stats| stats.hits), "keyspace_misses" => sum(stats, |stats| stats.misses),
+            "pubsub_channels" => 0, "pubsub_patterns" => 0, "pubsubshard_channels" => 0, "latest_fork_usec" => 0, "total_forks" => 0,
+            "unexpected_error_replies" => 0, "total_error_replies" => sum(stats, |stats| stats.protocol_errors),
+            "acl_access_denied_auth" => 0, "eventloop_cycles" => sum(stats, |stats| stats.passes),
+        );
+    }
+
+    fn sample(&mut self, stats: &[&ShardStats], now: i64) {
+        let clock = &mut self.cpu;
+        let elapsed_ms = (now - clock.sampled_ms).max(1) as u64;
+        let totals = (sum(stats, |s| s.commands), sum(stats, |s| s.net_in), sum(stats, |s| s.net_out));
+        if clock.sampled_ms > 0 && elapsed_ms >= 100 {
+            let rate = |now: u64, before: u64| now.saturating_sub(before) * 1000 / elapsed_ms;
+            clock.per_second = (rate(totals.0, clock.commands), rate(totals.1, clock.net_in), rate(totals.2, clock.net_out));
+        }
+        if elapsed_ms >= 100 {
+            (clock.sampled_ms, clock.commands, clock.net_in, clock.net_out) = (now, totals.0, totals.1, totals.2);
+        }
+    }
+}
+
+fn sections(wanted: &[String]) -> Vec<&'static str> {
+    let mut found: Vec<&'static str> = Vec::new();
+    let mut add = |name: &'static str| {
+        if !found.contains(&name) {
+            found.push(name);
+        }
+    };
+    if wanted.is_empty() {
+        return DEFAULT.to_vec();
+    }
+    for word in wanted {
+        match word.as_str() {
+            "default" => DEFAULT.iter().for_each(|name| add(name)),
+            "all" | "everything" => DEFAULT.iter().chain(&EXTRA).for_each(|name| add(name)),
+            word => DEFAULT.iter().chain(&EXTRA).filter(|name| **name == word).for_each(|name| add(name)),
+        }
+    }
+    found
+}
+
+fn keyspace(stats: &[&ShardStats], out: &mut String) {
+    let databases = stats.iter().map(|stats| stats.keys.len()).max().unwrap_or(0);
+    for db in 0..databases {
+        let count = |field: fn(&(u64, u64)) -> u64| sum(stats, |stats| stats.keys.get(db).map_or(0, field));
+        let (keys, expires) = (count(|counts| counts.0), count(|counts| counts.1));
+        if keys > 0 {
+            _ = write!(out, "db{db}:keys={keys},expires={expires},avg_ttl=0\r\n");
+        }
+    }
+}
+
+/// From /proc: CPU time of the process, in seconds.
+fn cpu(out: &mut String) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let fields: Vec<f64> = after_name.split_ascii_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect();
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let seconds = |index: usize| format!("{:.6}", fields.get(index).unwrap_or(&0.0) / ticks);
+    // Fields 14 to 17 of proc(5), counted here from the third.
+    lines!(out,
+        "used_cpu_sys" => seconds(12), "used_cpu_user" => seconds(11),
+        "used_cpu_sys_children" => seconds(14), "used_cpu_user_children" => seconds(13),
+    );
+}
+
+struct Memory {
+    resident: u64,
+    peak: u64,
+    total: u64,
+}
+
+impl Memory {
+    fn read() -> Memory {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let machine = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let kib = |text: &str, name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_ascii_whitespace().next());
+            number.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
+        };
+        Memory { resident: kib(&status, "VmRSS:"), peak: kib(&status, "VmHWM:"), total: kib(&machine, "MemTotal:") }
+    }
+}
+
+/// As Redis: `1.50M`.
+fn human(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "K", "M", "G", "T"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{bytes}B") } else { format!("{value:.2}{unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.2}P")
+}

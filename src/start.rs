@@ -1,0 +1,236 @@
+//! From a configuration to running shards: lock the directory, load, log what was found, start one thread per shard.
+
+use crate::admin::{Admin, StartReport};
+use crate::blocking_disk::BlockingDisk;
+use crate::config::{Config, RecoveryAssume};
+use crate::mailbox::{Receiver, Sender, Sleeper, channel};
+use crate::server::listener::{Admission, Listener};
+use crate::server::shard_loop::{Head, Parts, WAKER, now_ms};
+use crate::server::{Control, Shared};
+use crate::{journal, machine, runtime};
+use rustix::fs::{FlockOperation, flock};
+use shards::ids::ShardId;
+use shards::manifest::BaseFormat;
+use shards::recovery::{Assume, Found, OpenOptions, Opened, Parallel, open};
+use shards::shard::{Settings, Start};
+use shards::transaction::{Coordinator, Message};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+const LOCK: &str = "shardis.lock";
+
+/// Held as long as the process lives.
+pub struct DirectoryLock(#[allow(dead_code)] File);
+
+/// A second server on the same directory would write into the first one's files.
+pub fn lock_directory(dir: &Path) -> Result<DirectoryLock, String> {
+    let path = dir.join(LOCK);
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|error| format!("opening {}: {error}", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(DirectoryLock(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(format!(
+            "another server uses the data directory {} (it holds {LOCK}). Stop it, or give this one another directory with --dir",
+            dir.display()
+        )),
+        Err(error) => Err(format!("locking {}: {}", path.display(), std::io::Error::from(error))),
+    }
+}
+
+struct Threads;
+
+impl Parallel for Threads {
+    fn run<'a>(&self, jobs: Vec<Box<dyn FnOnce() + Send + 'a>>) {
+        let workers = machine::affinity().len().min(jobs.len()).max(1);
+        let queue = Mutex::new(jobs);
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    loop {
+                        let job = queue.lock().expect("no holder panics").pop();
+                        match job {
+                            Some(job) => job(),
+                            None => return,
+                        }
+                    }
+                });
+            }
+        });
+    }
+}
+
+fn random_u64() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(now_ms())
+}
+
+pub fn load(config: &Config, dir: &Path, shards: u16, hash_seed: u64) -> Result<Opened, String> {
+    let disk = BlockingDisk::new(dir);
+    let options = OpenOptions {
+        shards,
+        databases: databases(config),
+        mode: crate::admin::fsync_mode(config),
+        logged: config.flag("appendonly"),
+        assume: match config.recovery_assume() {
+            RecoveryAssume::Auto => Assume::Auto,
+            RecoveryAssume::ProcessCrash => Assume::ProcessCrash,
+            RecoveryAssume::PowerLoss => Assume::PowerLoss,
+        },
+        dbfilename: config.text("dbfilename"),
+        appendfilename: config.text("appendfilename"),
+        appenddirname: config.text("appenddirname"),
+        base_format: if config.flag("aof-use-rdb-preamble") { BaseFormat::Rdb } else { BaseFormat::Commands },
+        hash_seed,
+        now_ms: now_ms(),
+    };
+    let begun = Instant::now();
+    let opened = open(&disk, &options, &Threads).map_err(|error| error.to_string())?;
+    report(&opened, begun.elapsed().as_secs_f64());
+    Ok(opened)
+}
+
+fn databases(config: &Config) -> u16 {
+    config.number::<u32>("databases").min(u16::MAX as u32) as u16
+}
+
+fn report(opened: &Opened, seconds: f64) {
+    journal::notice(&format!("DB loaded: {}: {seconds:.3} seconds, {} bytes kept", opened.summary(), opened.kept_bytes));
+    for cut in opened.decision.iter().flat_map(|decision| &decision.cuts) {
+        if cut.records > 0 {
+            journal::warning(&format!("{}: {} records behind the last whole state were cut off", cut.shard, cut.records));
+        }
+        if let Some(tail) = &cut.tail {
+            journal::warning(&format!(
+                "{} @ {}: {} bytes were cut off ({}): {}",
+                tail.path, tail.offset, tail.bytes, cut.shard, tail.reason
+            ));
+        }
+    }
+    if let Some((path, end)) = &opened.import_cut {
+        journal::warning(&format!("{path}: its end was torn and is not loaded: {end:?}"));
+    }
+    for path in &opened.ignored {
+        let why = "the server's own files are newer; move shardis.manifest and shard-* away to start from it";
+        journal::warning(&format!("{path} lies in the data directory but was not read: {why}"));
+    }
+    for path in &opened.removed {
+        journal::verbose(&format!("{path} belonged to nothing and was removed"));
+    }
+    if opened.found == Found::Nothing {
+        journal::notice("The data directory was empty");
+    }
+}
+
+pub struct Server {
+    pub shared: Arc<Shared>,
+    threads: Vec<runtime::Thread>,
+}
+
+/// One ring from each shard to each other.
+type Mailboxes = Vec<(Vec<Option<Sender<Message>>>, Vec<Option<Receiver<Message>>>)>;
+
+fn mailboxes(sleepers: &[Arc<Sleeper>]) -> Mailboxes {
+    let shards = sleepers.len();
+    let mut boxes: Mailboxes =
+        (0..shards).map(|_| ((0..shards).map(|_| None).collect(), (0..shards).map(|_| None).collect())).collect();
+    for from in 0..shards {
+        for to in (0..shards).filter(|&to| to != from) {
+            let (sender, receiver) = channel(sleepers[to].clone());
+            boxes[from].0[to] = Some(sender);
+            boxes[to].1[from] = Some(receiver);
+        }
+    }
+    boxes
+}
+
+pub struct Plan {
+    pub config: Arc<Config>,
+    pub dir: PathBuf,
+    pub cpus: Vec<usize>,
+    pub maxclients: u32,
+    pub listeners: Vec<Listener>,
+    pub opened: Opened,
+    pub remove_at_exit: Vec<PathBuf>,
+}
+
+pub fn hash_seed() -> u64 {
+    random_u64()
+}
+
+pub fn start(plan: Plan) -> Result<Server, String> {
+    let Plan { config, dir, cpus, maxclients, listeners, mut opened, remove_at_exit } = plan;
+    let shards = cpus.len() as u16;
+    let failed = |error: std::io::Error| format!("making an epoll set: {error}");
+    let polls = cpus.iter().map(|_| mio::Poll::new()).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let mut sleepers = Vec::new();
+    for poll in &polls {
+        let waker = mio::Waker::new(poll.registry(), WAKER).map_err(failed)?;
+        sleepers.push(Arc::new(Sleeper::new(waker)));
+    }
+    let shared = Arc::new(Shared {
+        dir,
+        shards,
+        sleepers,
+        clients: cpus.iter().map(|_| AtomicUsize::new(0)).collect(),
+        next_conn: AtomicU64::new(1),
+        started: Instant::now(),
+        controls: Mutex::default(),
+    });
+    let now = now_ms();
+    let report = StartReport::of(&opened);
+    let admin = Admin::new(config.clone(), shared.clone(), report, maxclients, remove_at_exit, now);
+    let mut head = Some(Head::new(admin, listeners, Admission::of(&config, maxclients as usize)));
+    let generation = opened.manifest.generations.last().expect("a start opens a generation").number;
+    let mut coordinator = Some(Coordinator::new(opened.manifest, now));
+    let mut threads = Vec::new();
+    let keyspaces = std::mem::take(&mut opened.keyspaces);
+    let parts = cpus.iter().zip(polls).zip(keyspaces).zip(mailboxes(&shared.sleepers));
+    for (index, (((&cpu, poll), keyspace), (senders, receivers))) in parts.enumerate() {
+        let start = Start {
+            id: ShardId(index as u16),
+            shards,
+            generation,
+            mode: crate::admin::fsync_mode(&config),
+            logged: config.flag("appendonly"),
+            keyspace,
+            settings: Settings { databases: databases(&config), ..Settings::default() },
+            seed: random_u64().wrapping_add(index as u64),
+            now_ms: now,
+            coordinator: coordinator.take(),
+        };
+        let parts = Parts { start, poll, senders, receivers, shared: shared.clone(), config: config.clone(), head: head.take() };
+        let name = format!("shard-{index}");
+        threads.push(runtime::spawn_pinned(&name, cpu, move || crate::server::shard_loop::run(parts))?);
+    }
+    Ok(Server { shared, threads })
+}
+
+impl Server {
+    /// Signals become an orderly stop.
+    pub fn watch_signals(&self) -> Result<(), String> {
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        let shared = self.shared.clone();
+        let mut signals =
+            signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("watching signals: {error}"))?;
+        let watch = move || {
+            for signal in signals.forever() {
+                shared.control(Control::Signal(if signal == SIGINT { "SIGINT" } else { "SIGTERM" }));
+            }
+        };
+        let thread = std::thread::Builder::new().name("signals".into()).spawn(watch);
+        thread.map(drop).map_err(|error| format!("watching signals: {error}"))
+    }
+
+    /// Returns only when a shard has failed: an orderly stop ends the process.
+    pub fn join(self) -> String {
+        for thread in self.threads {
+            if let Err(cause) = thread.join() {
+                return cause;
+            }
+        }
+        "a shard has ended".into()
+    }
+}
