@@ -278,11 +278,7 @@ fn each_database(keyspaces: &[Keyspace], mut visit: impl FnMut(DbIndex) -> Resul
 type VisitEntry<'a> = dyn FnMut(&[u8], &Value, Option<i64>) -> Result<()> + 'a;
 
 /// Every entry of a database once: nothing changes meanwhile.
-fn each_entry(
-    keyspaces: &[Keyspace],
-    db: DbIndex,
-    visit: &mut VisitEntry<'_>,
-) -> Result<()> {
+fn each_entry(keyspaces: &[Keyspace], db: DbIndex, visit: &mut VisitEntry<'_>) -> Result<()> {
     let mut outcome = Ok(());
     for keyspace in keyspaces {
         let mut cursor = 0;

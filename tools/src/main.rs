@@ -1,30 +1,10 @@
-//! `shardis-tool`: what is done to a data directory while no server runs on it.
-//!
-//! ```text
-//! export   base and log → one standard dump.rdb or appendonly.aof
-//! import   standard files → a new data directory
-//! check    is everything sound, what would a start load and cut; with --fix, cut what is damaged
-//! inspect  manifest, segments, RDB and AOF files in human-readable form
-//! ```
-//! Exit status: 0 sound or done, 1 damaged or failed, 2 wrong usage (a running server included). The directory is locked meanwhile.
-//! Only `import` and `check --fix` write into a data directory.
-
-mod check;
-mod check_file;
-mod directory;
-mod disk;
-mod export;
-mod import;
-mod inspect;
-mod output;
-mod rdb_summary;
-mod show;
+//! The command line of `shardis-tool`.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use directory::Directory;
+use shardis_tool::directory::Directory;
+use shardis_tool::{Verdict, check, check_file, export, import, inspect};
 use shards::error::{Error, ErrorKind};
 use shards::recovery::Assume;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -153,20 +133,6 @@ impl From<RecoveryAssume> for Assume {
             RecoveryAssume::ProcessCrash => Assume::ProcessCrash,
             RecoveryAssume::PowerLoss => Assume::PowerLoss,
         }
-    }
-}
-
-/// How a task ended that did not fail.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Verdict {
-    Sound,
-    Damaged,
-}
-
-/// Prints a line to standard output; a closed pipe (`| head`) ends the program quietly.
-pub fn say(line: impl std::fmt::Display) {
-    if writeln!(std::io::stdout().lock(), "{line}").is_err() {
-        std::process::exit(0);
     }
 }
 
