@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use shards::ids::ShardId;
 use shards::manifest::BaseFormat;
 use shards::recovery::{Assume, Found, OpenOptions, Opened, Parallel, open};
+use shards::log::writer::SegmentBytes;
 use shards::shard::{Settings, Start};
 use shards::transaction::{Coordinator, Message};
 use std::fs::File;
@@ -197,6 +198,7 @@ pub fn start(plan: Plan) -> Result<Server, String> {
             logged: config.flag("appendonly"),
             keyspace,
             settings: Settings { databases: databases(&config), ..Settings::default() },
+            segment_bytes: SegmentBytes::default(),
             seed: random_u64().wrapping_add(index as u64),
             now_ms: now,
             coordinator: coordinator.take(),
