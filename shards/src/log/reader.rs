@@ -1,6 +1,6 @@
 //! The reading end: finds the longest valid prefix of one shard's log, and replays it. Never modifies a file.
 
-use super::format::{self, FRAME_HEADER_BYTES, FrameHeader, FsyncMode, HEADER_BYTES, Record};
+use super::format::{self, FRAME_HEADER_BYTES, FrameHeader, FsyncMode, HEADER_BYTES, Record, SegmentHeader};
 use crate::disk::{Disk, read_all};
 use crate::error::{Error, Result};
 use crate::ids::{Lsn, Seq, ShardId};
@@ -74,11 +74,19 @@ impl Loaded {
             let cause = format!("the file ends here, but had at least {} bytes when it was listed: truncated", file.bytes_min);
             return Err(Error::corrupt(&file.path, bytes.len() as u64, cause));
         }
-        let header = format::decode_segment_header(&bytes).map_err(|cause| Error::corrupt(&file.path, 0, cause))?;
+        let (loaded, header) = Loaded::decode(&file.path, bytes)?;
         if header.id != file.id {
             return Err(Error::corrupt(&file.path, 24, format!("segment id {}, expected {}", header.id, file.id)));
         }
-        Ok(Loaded { path: file.path.clone(), bytes, seed: header.seed })
+        Ok(loaded)
+    }
+
+    fn decode(path: &str, bytes: Vec<u8>) -> Result<(Loaded, SegmentHeader)> {
+        let header = format::decode_segment_header(&bytes).map_err(|cause| Error::corrupt(path, 0, cause))?;
+        if bytes.len() < HEADER_BYTES {
+            return Err(Error::corrupt(path, bytes.len() as u64, "the file ends within the header's block: truncated"));
+        }
+        Ok((Loaded { path: path.to_string(), bytes, seed: header.seed }, header))
     }
 
     /// What stands at `offset`, whatever its LSN.
@@ -119,30 +127,94 @@ struct Walk<'a> {
     disk: &'a dyn Disk,
     files: &'a [SegmentFile],
     expected: Lsn,
-    /// What lies behind a recorded end does not count, and is not looked at.
-    recorded_end: Option<Lsn>,
     scan: Scan,
 }
 
 /// Reads all segments of one shard (in order of their ids) and finds the longest valid prefix behind `after`, which a base covers.
 /// Damage below a durable LSN is an error; `expected_end` is the recorded end of a log that was ended: less than that is one too.
 pub fn scan(disk: &dyn Disk, files: &[SegmentFile], after: Lsn, expected_end: Option<Lsn>) -> Result<Scan> {
-    let mut walk =
-        Walk { disk, files, expected: Lsn(0), recorded_end: expected_end, scan: Scan { last: after, ..Scan::default() } };
-    walk.run(after, None, &mut |_, _| Ok(()))?;
-    let scan = walk.scan;
-    match expected_end {
-        Some(end) if scan.last < end => {
-            let (path, offset) = end_position(files, &scan);
-            let reason = scan.tail.map_or("nothing follows".into(), |tail| tail.reason);
-            Err(Error::corrupt(
-                path,
-                offset,
-                format!("the log was ended at LSN {}, but is valid only to {}: {reason}", end.0, scan.last.0),
-            ))
+    let mut walk = Walk { disk, files, expected: Lsn(0), scan: Scan { last: after, ..Scan::default() } };
+    // What stands behind a recorded end never counted: it is not read, so damage there is none.
+    walk.run(after, expected_end, &mut |_, _| Ok(()))?;
+    check_end(files, &walk.scan, expected_end)?;
+    Ok(walk.scan)
+}
+
+fn check_end(files: &[SegmentFile], scan: &Scan, expected_end: Option<Lsn>) -> Result<()> {
+    let Some(end) = expected_end.filter(|&end| scan.last < end) else { return Ok(()) };
+    let (path, offset) = end_position(files, scan);
+    let reason = scan.tail.as_ref().map_or("nothing follows", |tail| &tail.reason);
+    let cause = format!("the log was ended at LSN {}, but is valid only to {}: {reason}", end.0, scan.last.0);
+    Err(Error::corrupt(path, offset, cause))
+}
+
+/// As `scan`, but damage only ends the prefix: what stands before it, and the damage. For the check tool; a start never goes past damage.
+pub fn scan_despite_damage(
+    disk: &dyn Disk,
+    files: &[SegmentFile],
+    after: Lsn,
+    expected_end: Option<Lsn>,
+) -> (Scan, Option<Error>) {
+    let mut walk = Walk { disk, files, expected: Lsn(0), scan: Scan { last: after, ..Scan::default() } };
+    let damage = walk.run(after, expected_end, &mut |_, _| Ok(())).err();
+    let mut scan = walk.scan;
+    // Of a frame that turned out malformed some records may be noted already.
+    scan.transactions.retain(|transaction| transaction.lsn <= scan.last);
+    scan.marks.retain(|mark| mark.lsn <= scan.last);
+    let damage = damage.or_else(|| check_end(files, &scan, expected_end).err());
+    (scan, damage)
+}
+
+/// One valid frame of a segment, as `frames` shows it.
+pub struct Frame<'a> {
+    pub offset: u64,
+    pub header: FrameHeader,
+    pub records: Vec<Record<'a>>,
+}
+
+/// What `frames` has read.
+pub struct SegmentEnd {
+    pub header: SegmentHeader,
+    /// Where the last valid frame ends.
+    pub end_byte: u64,
+    pub tail: Option<Tail>,
+}
+
+/// The valid frames of one file, which need not be in any manifest. Damage below what a later frame calls durable is an error.
+pub fn frames(disk: &dyn Disk, path: &str, visit: &mut dyn FnMut(&Frame<'_>)) -> Result<SegmentEnd> {
+    let bytes = read_all(disk, path, u64::MAX)?.ok_or_else(|| Error::corrupt(path, 0, "there is no such file"))?;
+    let (loaded, header) = Loaded::decode(path, bytes)?;
+    let (mut offset, mut expected) = (HEADER_BYTES, None);
+    let reason = loop {
+        let frame = match loaded.at(offset) {
+            At::Frame(frame) => frame,
+            At::Empty => return Ok(SegmentEnd { header, end_byte: offset as u64, tail: None }),
+            At::Invalid(reason) => break reason,
+        };
+        if let Some(Lsn(expected)) = expected.filter(|&lsn| lsn != frame.first_lsn) {
+            break format!("a frame of LSN {}, expected {expected}", frame.first_lsn.0);
         }
-        _ => Ok(scan),
+        let records = records_of(loaded.payload(offset, &frame), &frame)
+            .ok_or_else(|| Error::corrupt(path, offset as u64, "a frame with a valid checksum holds a malformed record"))?;
+        visit(&Frame { offset: offset as u64, header: frame, records });
+        expected = Some(frame.last_lsn().next());
+        offset += FRAME_HEADER_BYTES + frame.payload_bytes;
+    };
+    // Without any frame before, a later one proves that the first was once there when it calls anything durable.
+    if let Some(at) = loaded.proof_of_durability(offset, expected.unwrap_or(Lsn(1))) {
+        let cause =
+            format!("{reason}; a later frame (@ {at}) says that this was durable: this is damage, not an unfinished write");
+        return Err(Error::corrupt(path, offset as u64, cause));
     }
+    let bytes = loaded.bytes[offset..].iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1);
+    let tail = Some(Tail { path: path.to_string(), offset: offset as u64, bytes, reason });
+    Ok(SegmentEnd { header, end_byte: offset as u64, tail })
+}
+
+/// Rule 5 of a valid frame.
+fn records_of<'a>(mut payload: &'a [u8], header: &FrameHeader) -> Option<Vec<Record<'a>>> {
+    let records = (0..header.records).map(|_| format::take_record(&mut payload)).collect::<Option<Vec<_>>>()?;
+    payload.is_empty().then_some(records)
 }
 
 /// Gives every record with `after` < LSN ≤ `until` in order. The range must lie inside the valid prefix that `scan` found.
@@ -153,7 +225,7 @@ pub fn replay(
     until: Lsn,
     visit: &mut dyn FnMut(Lsn, Record<'_>) -> Result<()>,
 ) -> Result<()> {
-    let mut walk = Walk { disk, files, expected: Lsn(0), recorded_end: None, scan: Scan { last: after, ..Scan::default() } };
+    let mut walk = Walk { disk, files, expected: Lsn(0), scan: Scan { last: after, ..Scan::default() } };
     walk.run(after, Some(until), visit)?;
     assert!(walk.scan.last >= until, "replay goes no further than what a scan has found valid");
     Ok(())
@@ -267,9 +339,6 @@ impl Walk<'_> {
 
     /// The prefix ends here. Is it an unsynced tail, or damage to what once was durable?
     fn stop(&mut self, index: usize, loaded: &Loaded, offset: usize, reason: Option<String>) -> Result<()> {
-        if self.recorded_end.is_some_and(|end| self.scan.last >= end) {
-            return Ok(());
-        }
         let missing = if self.expected == Lsn(0) { self.scan.last.next() } else { self.expected };
         let mut proof = loaded.proof_of_durability(offset, missing).map(|at| (loaded.path.clone(), at));
         let mut later_bytes = 0;

@@ -2,10 +2,10 @@
 
 use super::closed_set::closed_set;
 use crate::disk::Disk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{Generation, Lsn, Seq, ShardId};
 use crate::log::FsyncMode;
-use crate::log::reader::{Scan, Tail, scan};
+use crate::log::reader::{Scan, SegmentFile, Tail, scan, scan_despite_damage};
 use crate::manifest::{GenerationEntry, Manifest, PATH, State};
 
 /// `recovery-assume`.
@@ -79,9 +79,70 @@ pub fn decide(disk: &dyn Disk, manifest: &Manifest, assume: Assume) -> Result<De
     let crash = how_it_ended(disk, manifest, assume)?;
     let mut decision = Decision { crash, generations: Vec::new(), mark: None, cuts: Vec::new() };
     for generation in manifest.generations.iter().filter(|generation| generation.logged) {
-        decide_generation(disk, manifest, generation, &mut decision)?;
+        let scan_shard = |shard: u16| {
+            let (files, after, end) = log_of(manifest, generation, ShardId(shard));
+            scan(disk, &files, after, end)
+        };
+        let scans = (0..generation.shards).map(scan_shard).collect::<Result<Vec<_>>>()?;
+        decide_generation(manifest, generation, &scans, generation.log_ends.clone(), &mut decision);
     }
     Ok(decision)
+}
+
+/// One shard's log in one generation, as an examination found it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExaminedLog {
+    pub generation: Generation,
+    pub shard: ShardId,
+    pub scan: Scan,
+    pub damage: Option<Error>,
+}
+
+/// What a start would do, and what could still be loaded where it would stop.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Examination {
+    pub logs: Vec<ExaminedLog>,
+    /// Without damage the decision of `decide`. Otherwise the largest consistent state before the damage: logs end there, transactions
+    /// are whole, and later generations, which build on what is lost, end where they began.
+    pub decision: Decision,
+}
+
+impl Examination {
+    pub fn damage(&self) -> impl Iterator<Item = &Error> {
+        self.logs.iter().filter_map(|log| log.damage.as_ref())
+    }
+}
+
+/// For the check tool. Reads only.
+pub fn examine(disk: &dyn Disk, manifest: &Manifest, assume: Assume) -> Result<Examination> {
+    let crash = how_it_ended(disk, manifest, assume)?;
+    let decision = Decision { crash, generations: Vec::new(), mark: None, cuts: Vec::new() };
+    let mut examination = Examination { logs: Vec::new(), decision };
+    let mut is_lost = false;
+    for generation in manifest.generations.iter().filter(|generation| generation.logged) {
+        let examine_shard = |shard: u16| {
+            let (files, after, end) = log_of(manifest, generation, ShardId(shard));
+            let (scan, damage) = scan_despite_damage(disk, &files, after, end);
+            ExaminedLog { generation: generation.number, shard: ShardId(shard), scan, damage }
+        };
+        let logs: Vec<ExaminedLog> = (0..generation.shards).map(examine_shard).collect();
+        let is_damaged = logs.iter().any(|log| log.damage.is_some());
+        let scans: Vec<Scan> = logs.iter().map(|log| log.scan.clone()).collect();
+        let recorded = match &generation.log_ends {
+            _ if is_lost => Some((0..generation.shards).map(|shard| covered(manifest, generation, ShardId(shard))).collect()),
+            Some(ends) if is_damaged => Some(closed_set(&scans).into_iter().zip(ends).map(|(cut, end)| cut.min(*end)).collect()),
+            ends => ends.clone(),
+        };
+        decide_generation(manifest, generation, &scans, recorded, &mut examination.decision);
+        examination.logs.extend(logs);
+        is_lost |= is_damaged;
+    }
+    Ok(examination)
+}
+
+fn log_of(manifest: &Manifest, generation: &GenerationEntry, shard: ShardId) -> (Vec<SegmentFile>, Lsn, Option<Lsn>) {
+    let end = generation.log_ends.as_ref().map(|ends| ends[shard.0 as usize]);
+    (generation.segment_files(shard), covered(manifest, generation, shard), end)
 }
 
 fn how_it_ended(disk: &dyn Disk, manifest: &Manifest, assume: Assume) -> Result<Crash> {
@@ -109,29 +170,23 @@ fn how_it_ended(disk: &dyn Disk, manifest: &Manifest, assume: Assume) -> Result<
     }
 }
 
-fn decide_generation(disk: &dyn Disk, manifest: &Manifest, generation: &GenerationEntry, decision: &mut Decision) -> Result<()> {
-    let recorded = generation.log_ends.as_ref();
-    let scan_shard = |shard: u16| {
-        let shard = ShardId(shard);
-        let end = recorded.map(|ends| ends[shard.0 as usize]);
-        let after = covered(manifest, generation, shard);
-        scan(disk, &generation.segment_files(shard), after, end)
-    };
-    let scans = (0..generation.shards).map(scan_shard).collect::<Result<Vec<_>>>()?;
-    let ends = match recorded {
-        // No mark before a recorded end cuts anything, and what stands behind it never counted.
-        Some(ends) => ends.clone(),
-        None => {
-            let (ends, mark) = ends_of_crashed(manifest, generation, &scans, &decision.crash);
-            decision.mark = mark;
-            decision.cuts.extend(cuts(&scans, &ends));
-            ends
-        }
-    };
+fn decide_generation(
+    manifest: &Manifest,
+    generation: &GenerationEntry,
+    scans: &[Scan],
+    recorded: Option<Vec<Lsn>>,
+    decision: &mut Decision,
+) {
+    // No mark before a recorded end cuts anything, and what stands behind it never counted.
+    let ends = recorded.unwrap_or_else(|| {
+        let (ends, mark) = ends_of_crashed(manifest, generation, scans, &decision.crash);
+        decision.mark = mark;
+        decision.cuts.extend(cuts(scans, &ends));
+        ends
+    });
     let covered_until = |shard: usize| covered(manifest, generation, ShardId(shard as u16));
     let records = ends.iter().enumerate().map(|(shard, end)| end.0.saturating_sub(covered_until(shard).0)).sum();
     decision.generations.push(GenerationEnds { generation: generation.number, ends, records });
-    Ok(())
 }
 
 fn ends_of_crashed(manifest: &Manifest, generation: &GenerationEntry, scans: &[Scan], crash: &Crash) -> (Vec<Lsn>, Option<Seq>) {

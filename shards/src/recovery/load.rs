@@ -182,7 +182,8 @@ fn load_commands(disk: &dyn Disk, file: &BaseFile, keyspace: &mut Keyspace) -> R
     Ok(())
 }
 
-fn check_commands_crc(disk: &dyn Disk, file: &BaseFile) -> Result<()> {
+/// A base of commands against the checksum in the manifest, which is over the whole file.
+pub fn check_commands_crc(disk: &dyn Disk, file: &BaseFile) -> Result<()> {
     let mut digest = crc64fast::Digest::new();
     let mut source = FileSource::new(disk, &file.path);
     let mut buf = vec![0; 1 << 20];

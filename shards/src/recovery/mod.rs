@@ -24,6 +24,6 @@ mod decision;
 mod load;
 mod open;
 
-pub use decision::{Assume, Crash, Decision, GenerationEnds, ShardCut, decide};
-pub use load::{Parallel, Sequential, load, redistribute, replay_command};
-pub use open::{Found, OpenOptions, Opened, commit, look, open, write_base};
+pub use decision::{Assume, Crash, Decision, Examination, ExaminedLog, GenerationEnds, ShardCut, decide, examine};
+pub use load::{FileSource, Parallel, Sequential, check_commands_crc, load, redistribute, replay_command};
+pub use open::{Found, OpenOptions, Opened, commit, import, look, make_durable, open, shard_files, write_base};

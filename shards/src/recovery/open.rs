@@ -144,7 +144,9 @@ fn reopen(disk: &dyn Disk, options: &OpenOptions<'_>, manifest: &Manifest, paral
 
 // --- Import of standard files ------------------------------------------------------------------------------------------
 
-fn import(disk: &dyn Disk, options: &OpenOptions<'_>, found: &Found) -> Result<Opened> {
+/// Loads standard files and writes them as the first base, its files and their directories durable. The caller, who has made the
+/// directories of the shards, commits the manifest.
+pub fn import(disk: &dyn Disk, options: &OpenOptions<'_>, found: &Found) -> Result<Opened> {
     let mut whole = Keyspace::new(options.databases, options.hash_seed);
     let cut = match found {
         Found::Rdb(path) => import_rdb(disk, path, &mut whole).map(|()| None)?,
@@ -239,7 +241,7 @@ fn import_command(db: DbIndex, args: &[Vec<u8>], path: &str, keyspace: &mut Keys
 
 /// Syncs every file that is kept and its directory: what was only in the page cache so far must not vanish later, when the next
 /// generation builds on it. Returns the bytes kept.
-fn make_durable(disk: &dyn Disk, manifest: &Manifest) -> Result<u64> {
+pub fn make_durable(disk: &dyn Disk, manifest: &Manifest) -> Result<u64> {
     let mut dirs = std::collections::BTreeSet::new();
     let mut bytes = 0;
     for path in manifest.files() {
@@ -265,8 +267,8 @@ pub fn commit(disk: &dyn Disk, manifest: &mut Manifest) -> Result<()> {
 
 // --- Leftovers -----------------------------------------------------------------------------------------------------------
 
-/// Files in shard directories that look like ours.
-fn shard_files(disk: &dyn Disk) -> Result<Vec<String>> {
+/// Files in shard directories that look like ours, listed in a manifest or not.
+pub fn shard_files(disk: &dyn Disk) -> Result<Vec<String>> {
     let mut files = Vec::new();
     for dir in disk.list("")? {
         let is_shard =
