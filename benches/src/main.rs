@@ -95,6 +95,9 @@ struct Arguments {
     /// Keep nothing
     #[arg(long, conflicts_with = "out")]
     no_keep: bool,
+    /// The servers' commit, where it is not the one of the tree that the harness was built from
+    #[arg(long)]
+    commit: Option<String>,
     /// The machine's name in the results' directory [default: CPU and number of cores]
     #[arg(long)]
     machine: Option<String>,
@@ -145,18 +148,32 @@ fn compare(arguments: &Arguments) -> Result<usize, String> {
         let cores = describe_cores(arguments, &plan);
         let (cases, load_at_start) = (&plan.cases, &load_at_start);
         let (command, cores, rows, intervals) = (&command, &cores, &rows, &intervals);
-        let run = Run { command, facts: &facts, load_at_start, cores, cases, rows, intervals, table: &table };
+        let run = Run {
+            command,
+            commit: &commit(arguments),
+            facts: &facts,
+            load_at_start,
+            cores,
+            cases,
+            rows,
+            intervals,
+            table: &table,
+        };
         results::keep(&folder, &run)?;
         eprintln!("kept in {}", folder.display());
     }
     Ok(rows.iter().filter(|row| row.outcome.is_err()).count())
 }
 
+fn commit(arguments: &Arguments) -> String {
+    arguments.commit.clone().unwrap_or_else(results::commit)
+}
+
 fn results_folder(arguments: &Arguments, facts: &Facts) -> Option<PathBuf> {
     if arguments.no_keep || (arguments.quick && arguments.out.is_none()) {
         return None;
     }
-    Some(arguments.out.clone().unwrap_or_else(|| results::folder(facts, arguments.machine.as_deref())))
+    Some(arguments.out.clone().unwrap_or_else(|| results::folder(facts, arguments.machine.as_deref(), &commit(arguments))))
 }
 
 fn plan(arguments: &Arguments) -> Result<Plan, String> {
@@ -288,6 +305,9 @@ fn measure(
         seed,
     };
     let measured = load::run(&load, || machine::cpu_time(running.pid(), &cores))?;
+    if measured.requests == 0 {
+        return Err(format!("no reply within the {} s that count", plan.duration.as_secs_f64()));
+    }
     if case.command == Command::Incr {
         let sum = load::sum_of_counters(running.address, &workload)?;
         if sum != measured.requests_ever {

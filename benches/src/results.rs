@@ -35,10 +35,10 @@ impl Interval {
 }
 
 /// The default directory, under the `benches/results` of the source tree that this harness was built from.
-pub fn folder(facts: &Facts, machine: Option<&str>) -> PathBuf {
+pub fn folder(facts: &Facts, machine: Option<&str>, commit: &str) -> PathBuf {
     let parent = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
     let label = machine.map_or_else(|| facts.label(), str::to_owned);
-    let name = format!("{}-{label}-{}", date(SystemTime::now()), commit());
+    let name = format!("{}-{label}-{commit}", date(SystemTime::now()));
     let numbered = (2..).map(|number| format!("{name}-{number}"));
     let mut names = std::iter::once(name.clone()).chain(numbered).map(|name| parent.join(name));
     names.find(|folder| !folder.exists()).expect("the numbers do not end")
@@ -77,6 +77,7 @@ pub fn command_line(arguments: impl Iterator<Item = String>) -> String {
 
 pub struct Run<'a> {
     pub command: &'a str,
+    pub commit: &'a str,
     pub facts: &'a Facts,
     /// The load average when the run began.
     pub load_at_start: &'a str,
@@ -104,10 +105,11 @@ fn description(run: &Run) -> String {
     versions.sort();
     versions.dedup();
     format!(
-        "command: {}\ndate: {} (UTC)\ncommit: {}\nservers: {}\ncores: {}\ncpu: {}\ncores allowed: {}\nmemory: {} GiB\n\
+        "command: {}\ndate: {} (UTC)\ncommit: {} (harness: {})\nservers: {}\ncores: {}\ncpu: {}\ncores allowed: {}\nmemory: {} GiB\n\
          kernel: Linux {}\nfile system of the data: {}\nload average before: {}\nload average after: {}\n",
         run.command,
         date(SystemTime::now()),
+        run.commit,
         commit(),
         versions.join(", "),
         run.cores,
