@@ -163,6 +163,13 @@ impl Clients {
         }
     }
 
+    /// Nobody is connected, and nobody was told anything.
+    pub fn forget(&mut self) {
+        self.issued.clear();
+        self.told.clear();
+        self.clients.clear();
+    }
+
     fn token(&mut self) -> String {
         self.next_token += 1;
         format!("<{}>", self.next_token)
