@@ -92,6 +92,9 @@ pub fn open(disk: &dyn Disk, options: &OpenOptions<'_>, parallel: &dyn Parallel)
         Found::Manifest(manifest) => reopen(disk, options, manifest, parallel)?,
         _ => import(disk, options, &found)?,
     };
+    if opened.manifest.distrusted {
+        rewrite(disk, options, &mut opened, next_generation(&found))?;
+    }
     opened.manifest.generations.push(GenerationEntry {
         number: next_generation(&found),
         shards: options.shards,
@@ -108,6 +111,16 @@ pub fn open(disk: &dyn Disk, options: &OpenOptions<'_>, parallel: &dyn Parallel)
     opened.ignored = ignored_files(disk, options, &found)?;
     opened.found = found;
     Ok(opened)
+}
+
+/// After a failed write or fsync the page cache may show what the platter has not, and no later fsync brings it there: everything goes
+/// into new files.
+fn rewrite(disk: &dyn Disk, options: &OpenOptions<'_>, opened: &mut Opened, generation: Generation) -> Result<()> {
+    let id = opened.manifest.next_base.max(1);
+    opened.manifest.base = Some(write_base(disk, &mut opened.keyspaces, id, generation, options)?);
+    opened.manifest.next_base = id + 1;
+    opened.manifest.generations.clear();
+    Ok(())
 }
 
 fn next_generation(found: &Found) -> Generation {

@@ -183,10 +183,15 @@ impl State {
         inode.dirty.extend(offset / PAGE..end.div_ceil(PAGE));
     }
 
+    /// Only dirty pages go to the platter: what an earlier failed sync has lost, no later one brings back.
     fn sync(&mut self, inode: u64) {
         let inode = self.inodes.get_mut(&inode).expect("open files have an inode");
-        inode.synced = inode.cached.clone();
-        inode.dirty.clear();
+        inode.synced.resize(inode.cached.len(), 0);
+        for page in std::mem::take(&mut inode.dirty) {
+            let from = (page * PAGE).min(inode.cached.len());
+            let to = (from + PAGE).min(inode.cached.len());
+            inode.synced[from..to].copy_from_slice(&inode.cached[from..to]);
+        }
     }
 
     fn perform(&mut self, shard: usize, op: &DiskOp) -> std::result::Result<Option<FileIdentity>, String> {

@@ -227,3 +227,11 @@ fn one_seed() {
     println!("{:?}", Plan::from_seed(seed));
     check(seed).unwrap_or_else(|cause| panic!("{cause}"));
 }
+
+#[test]
+fn the_keys_of_the_order_test_live_on_two_shards() {
+    let owner = |key: &str, shards| shards::ids::Slot::of_key(key.as_bytes()).shard(shards);
+    for shards in [2, 4] {
+        assert_ne!(owner(workload::ORDER_DATA, shards), owner(workload::ORDER_READY, shards));
+    }
+}

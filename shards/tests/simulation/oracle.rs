@@ -72,15 +72,12 @@ impl Oracle {
 
     /// Per shard, the last LSN of the crashed generation that counts.
     fn ends(&self, world: &World, opened: &Opened, history: &History) -> Vec<Lsn> {
-        let decided = opened.decision.as_ref().and_then(|decision| decision.ends_of(world.generation));
-        match decided {
-            Some(ends) => ends.ends.clone(),
-            // A start that crashed behind its commit has dropped the generation, because nothing was in it but what the base covers.
-            None => match opened.manifest.base.as_ref().filter(|base| base.generation == world.generation) {
-                Some(base) => base.files.iter().map(|file| file.cut).collect(),
-                None => vec![Lsn(0); history.records.len()],
-            },
-        }
+        // Without a log, or crashed before the first commit: what the base covers, if there is one.
+        let covered = || match opened.manifest.base.as_ref().filter(|base| base.generation == world.generation) {
+            Some(base) => base.files.iter().map(|file| file.cut).collect(),
+            None => vec![Lsn(0); history.records.len()],
+        };
+        world.ends.clone().unwrap_or_else(covered)
     }
 
     fn replayed(&self, history: &History, ends: &[Lsn]) -> State {

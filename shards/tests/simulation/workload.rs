@@ -25,6 +25,10 @@ pub struct Plan {
     pub unique_keys: bool,
     pub logged: bool,
     pub toggles_log: bool,
+    /// `appendfsync` changes all the time.
+    pub restless: bool,
+    /// Little else than SET and COPY.
+    pub copies: bool,
     /// A log write or sync fails, once in each generation but the last.
     pub faults: bool,
     /// Crash as soon as so many disk operations have been performed, instead of after so many steps.
@@ -50,15 +54,24 @@ impl Plan {
             logged: true,
             toggles_log: false,
             faults: false,
+            restless: false,
+            copies: false,
             crash_at_operation: None,
         }
         .with_variant(&mut random)
+    }
+
+    /// Crashes soon after the start.
+    fn early(&self, random: &mut fastrand::Rng) -> Vec<(usize, bool)> {
+        self.crashes.iter().map(|&(_, is_power)| (random.usize(100..700), is_power)).collect()
     }
 
     fn with_variant(self, random: &mut fastrand::Rng) -> Plan {
         match random.u8(0..10) {
             0..2 => Plan { unique_keys: true, logged: random.bool(), toggles_log: random.bool(), snapshots: true, ..self },
             2 => Plan { faults: true, snapshots: false, ..self },
+            3 => Plan { restless: true, changes_mode: true, shards: 2, crashes: self.early(random), ..self },
+            4 => Plan { copies: true, shards: 2, crashes: self.early(random), ..self },
             _ => self,
         }
     }
@@ -105,6 +118,10 @@ pub struct Client {
     pub outstanding: VecDeque<Issued>,
     /// Given to the engine and answered `Wait`.
     pub refused: Option<Issued>,
+    /// To be issued before anything else.
+    follow: VecDeque<Issued>,
+    /// What the last GET of the order's second key showed.
+    ready_seen: u64,
     input: Vec<u8>,
 }
 
@@ -119,6 +136,8 @@ pub struct Clients {
     pub next_job: u64,
     pub pending_mode: Option<(u64, FsyncMode)>,
     pub jobs_done: u64,
+    /// Tokens up to here are from before the last start.
+    first_token: u64,
     /// The log is being switched on or off.
     pub pending_log: Option<(u64, bool)>,
 }
@@ -143,6 +162,7 @@ impl Clients {
             next_job: 1,
             pending_mode: None,
             jobs_done: 0,
+            first_token: 0,
             pending_log: None,
         }
     }
@@ -153,13 +173,22 @@ impl Clients {
         self.told.clear();
         self.pending_mode = None;
         self.pending_log = None;
+        self.first_token = self.next_token;
         self.promise = if world.logged { promise(world.mode) } else { Promise::Nothing };
         self.clients.clear();
         for index in 0..plan.clients {
             let conn = ConnId(index as u64 + 1);
             let home = world.random.usize(0..world.shards.len());
             world.connect(conn, home);
-            self.clients.push(Client { conn, home, outstanding: VecDeque::new(), refused: None, input: Vec::new() });
+            self.clients.push(Client {
+                conn,
+                home,
+                outstanding: VecDeque::new(),
+                refused: None,
+                follow: VecDeque::new(),
+                ready_seen: 0,
+                input: Vec::new(),
+            });
         }
     }
 
@@ -182,8 +211,10 @@ impl Clients {
         if self.clients[index].refused.is_none() && self.clients[index].outstanding.len() >= limit {
             return;
         }
-        let command = match self.clients[index].refused.take() {
-            Some(command) => command,
+        let client = &mut self.clients[index];
+        let command = match client.refused.take().or_else(|| client.follow.pop_front()) {
+            Some(command) => Issued { issued_at: self.tick(), ..command },
+            None if world.random.u8(0..12) == 0 && !plan.unique_keys => self.make_ordered(index),
             None => self.make(world, plan),
         };
         self.issue(world, index, command);
@@ -212,6 +243,28 @@ impl Clients {
         }
     }
 
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// One connection sets data, then ready, on two shards, without waiting; the others look at ready, then at data: whoever sees ready
+    /// must see the data, too.
+    fn make_ordered(&mut self, index: usize) -> Issued {
+        let (token, behind) = (self.token(), self.token());
+        let issued = |words: &[&str], token: Option<&String>| Issued {
+            issued_at: 0,
+            token: token.cloned(),
+            args: words.iter().map(|word| word.as_bytes().to_vec()).collect(),
+        };
+        let (first, second) = match index {
+            0 => (issued(&["SET", ORDER_DATA, &token], Some(&token)), issued(&["SET", ORDER_READY, &behind], Some(&behind))),
+            _ => (issued(&["GET", ORDER_READY], None), issued(&["GET", ORDER_DATA], None)),
+        };
+        self.clients[index].follow.push_back(second);
+        Issued { issued_at: self.tick(), ..first }
+    }
+
     fn make(&mut self, world: &mut World, plan: &Plan) -> Issued {
         self.clock += 1;
         let random = &mut world.random;
@@ -222,6 +275,8 @@ impl Clients {
         let unique = |part: u32| format!("u{part}{token}");
         let recent = |random: &mut fastrand::Rng, next: u64| format!("u0<{}>", next.saturating_sub(random.u64(0..20)));
         let words: Vec<String> = match kind {
+            0..40 if plan.copies => vec!["SET".into(), a, token.clone()],
+            40..90 if plan.copies => vec!["COPY".into(), a, b, "REPLACE".into()],
             0..40 if plan.unique_keys => vec!["SET".into(), unique(0), token.clone()],
             40..70 if plan.unique_keys => vec!["GET".into(), recent(random, self.next_token)],
             70..90 if plan.unique_keys => {
@@ -253,7 +308,7 @@ impl Clients {
 
     /// Sometimes an administrator does something.
     pub fn administrate(&mut self, world: &mut World, plan: &Plan) {
-        match world.random.u32(0..600) {
+        match world.random.u32(0..if plan.restless { 25 } else { 600 }) {
             0 if plan.snapshots => {
                 let format = plan.format;
                 world.shards[0].start_job(self.next_job, Job::Snapshot { format, start_log: false });
@@ -330,6 +385,8 @@ impl Clients {
             let command = client.outstanding.pop_front().expect("a reply belongs to a command");
             self.clock += 1;
             let at = self.clock;
+            let tokens = tokens_in(reply.as_slice());
+            self.check_order(index, &command, &tokens);
             let claim = |what| Told { at, at_ms: now_ms, mode: self.promise, what };
             let text = String::from_utf8_lossy(&reply).into_owned();
             if let Some(token) = &command.token
@@ -337,9 +394,32 @@ impl Clients {
             {
                 self.told.push(claim(Claim::Acknowledged(token.clone())));
             }
-            let tokens = tokens_in(reply.as_slice());
             check_pair(&command, &text, &tokens);
+
             self.told.extend(tokens.into_iter().map(|token| claim(Claim::Shown(token))));
+        }
+    }
+}
+
+/// On two shards when there are two (asserted), set in this order by one connection.
+pub const ORDER_DATA: &str = "order-data";
+pub const ORDER_READY: &str = "order-ready";
+
+impl Clients {
+    fn check_order(&mut self, index: usize, command: &Issued, tokens: &[String]) {
+        let number = tokens.first().map_or(0, |token| token[1..token.len() - 1].parse().expect("tokens are numbers"));
+        match command.args.get(1).map(Vec::as_slice) {
+            _ if command.args[0] != b"GET" => {}
+            Some(key) if key == ORDER_READY.as_bytes() => self.clients[index].ready_seen = number,
+            Some(key) if key == ORDER_DATA.as_bytes() => {
+                let ready = self.clients[index].ready_seen;
+                // What an earlier generation wrote may have lost its order in a crash: it was not acknowledged.
+                assert!(
+                    number + 1 >= ready || ready <= self.first_token,
+                    "ready was seen at {ready}, data behind it at {number}: out of program order"
+                );
+            }
+            _ => {}
         }
     }
 }

@@ -8,7 +8,7 @@ use shards::log::FsyncMode;
 use shards::log::format::{FRAME_HEADER_BYTES, HEADER_BYTES, MAGIC, Record, decode_frame_header, take_record};
 use shards::log::writer::SegmentBytes;
 use shards::manifest::BaseFormat;
-use shards::recovery::{Assume, OpenOptions, Opened, Sequential, open};
+use shards::recovery::{Assume, Found, OpenOptions, Opened, Sequential, decide, look, open};
 use shards::shard::{Settings, Shard, Start};
 use shards::transaction::{Coordinator, Message};
 use std::collections::{BTreeMap, VecDeque};
@@ -45,6 +45,8 @@ pub struct World {
     /// The log write or sync that fails, counted from now.
     pub fault_in: Option<u32>,
     pub faulted: bool,
+    /// Of the crashed generation, as the starts since then have decided.
+    pub ends: Option<Vec<Lsn>>,
 }
 
 impl World {
@@ -66,6 +68,7 @@ impl World {
             results: Vec::new(),
             fault_in: None,
             faulted: false,
+            ends: None,
         }
     }
 
@@ -90,6 +93,7 @@ impl World {
     pub fn start(&mut self, shards: u16, worst: &mut CrashKind) -> Result<Opened, String> {
         loop {
             let crash_point = self.random.usize(0..200);
+            self.note_decision(shards);
             self.disk.crash_after((crash_point < 60).then_some(crash_point));
             match open(&self.disk, &self.options(shards), &Sequential) {
                 Ok(opened) => {
@@ -108,7 +112,18 @@ impl World {
         }
     }
 
+    /// What this start decides about the generation that crashed. A start that crashes behind its commit may have dropped or rewritten it:
+    /// then what it decided holds.
+    fn note_decision(&mut self, shards: u16) {
+        let Ok(Found::Manifest(manifest)) = look(&self.disk, &self.options(shards)) else { return };
+        let Ok(decision) = decide(&self.disk, &manifest, Assume::Auto) else { return };
+        if let Some(ends) = decision.ends_of(self.generation) {
+            self.ends = Some(ends.ends.clone());
+        }
+    }
+
     pub fn run(&mut self, opened: Opened) {
+        self.ends = None;
         let manifest = opened.manifest;
         let count = opened.keyspaces.len() as u16;
         self.generation = manifest.generations.last().expect("a start opens a generation").number;
