@@ -10,9 +10,9 @@ use crate::server::{Control, Shared};
 use crate::{journal, machine, runtime};
 use rustix::fs::{FlockOperation, flock};
 use shards::ids::ShardId;
+use shards::log::writer::SegmentBytes;
 use shards::manifest::BaseFormat;
 use shards::recovery::{Assume, Found, OpenOptions, Opened, Parallel, open};
-use shards::log::writer::SegmentBytes;
 use shards::shard::{Settings, Start};
 use shards::transaction::{Coordinator, Message};
 use std::fs::File;
@@ -208,7 +208,6 @@ pub fn start(plan: Plan) -> Result<Server, String> {
             generation,
             mode: crate::admin::fsync_mode(&config),
             logged: config.flag("appendonly"),
-            segment_bytes: Default::default(),
             keyspace,
             settings: Settings { databases: databases(&config), ..Settings::default() },
             segment_bytes: SegmentBytes::default(),
