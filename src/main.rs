@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         eprintln!("Can't open the log file {}: {error}", config.text("logfile"));
         return ExitCode::FAILURE;
     }
+    end_on_panic();
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
@@ -54,6 +55,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A shard that has panicked would leave the others waiting for it; and its memory is no longer to be believed. The log is recovered at the
+/// next start.
+fn end_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        journal::warning(&format!("Shardis {} crashed: {panic}", env!("CARGO_PKG_VERSION")));
+        std::process::abort();
+    }));
 }
 
 /// The same program again, in a session of its own; this process ends.

@@ -238,13 +238,17 @@ impl Server {
         thread.map(drop).map_err(|error| format!("watching signals: {error}"))
     }
 
-    /// Returns only when a shard has failed: an orderly stop ends the process.
+    /// Returns only when a shard has failed, whichever it is: an orderly stop ends the process.
     pub fn join(self) -> String {
-        for thread in self.threads {
-            if let Err(cause) = thread.join() {
-                return cause;
-            }
+        let (ended, first) = std::sync::mpsc::channel();
+        for (shard, thread) in self.threads.into_iter().enumerate() {
+            let ended = ended.clone();
+            // An executor that could not be made says so only to who joins its thread.
+            std::thread::spawn(move || {
+                let cause = thread.join().err().unwrap_or_else(|| "it has ended".into());
+                _ = ended.send(format!("{}: {cause}", ShardId(shard as u16)));
+            });
         }
-        "a shard has ended".into()
+        first.recv().unwrap_or_else(|_| "all shards have ended".into())
     }
 }

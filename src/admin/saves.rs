@@ -375,7 +375,8 @@ impl Admin {
             shutdown.stopping = true;
             shutdown.deadline_ms = crate::server::shard_loop::now_ms() + STOP_MS;
         }
-        if self.config.append_fsync() != AppendFsync::Always {
+        let logging = shard.coordinator().is_some_and(|coordinator| coordinator.logging());
+        if logging && self.config.append_fsync() != AppendFsync::Always {
             journal::notice("Calling fsync() on the AOF file.");
         }
         self.start_job(Job::Stop, Purpose::Stop, shard);

@@ -19,7 +19,9 @@ impl Redis {
             .spawn()
             .expect("redis-server is installed");
         let begun = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err()
+            || crate::harness::Client::connect(port).call("ping") != Reply::Simple("PONG".into())
+        {
             assert!(begun.elapsed() < Duration::from_secs(20), "redis-server does not start");
             std::thread::sleep(Duration::from_millis(10));
         }
