@@ -29,6 +29,8 @@ pub struct Plan {
     pub restless: bool,
     /// Little else than SET and COPY.
     pub copies: bool,
+    /// Little else than MSET over two of four shards.
+    pub chains: bool,
     /// A log write or sync fails, once in each generation but the last.
     pub faults: bool,
     /// Crash as soon as so many disk operations have been performed, instead of after so many steps.
@@ -56,6 +58,7 @@ impl Plan {
             faults: false,
             restless: false,
             copies: false,
+            chains: false,
             crash_at_operation: None,
         }
         .with_variant(&mut random)
@@ -72,6 +75,7 @@ impl Plan {
             2 => Plan { faults: true, snapshots: false, ..self },
             3 => Plan { restless: true, changes_mode: true, shards: 2, crashes: self.early(random), ..self },
             4 => Plan { copies: true, shards: 2, crashes: self.early(random), ..self },
+            5 => Plan { chains: true, shards: 4, keys: 12, clients: self.clients + 3, crashes: self.early(random), ..self },
             _ => self,
         }
     }
@@ -275,6 +279,7 @@ impl Clients {
         let unique = |part: u32| format!("u{part}{token}");
         let recent = |random: &mut fastrand::Rng, next: u64| format!("u0<{}>", next.saturating_sub(random.u64(0..20)));
         let words: Vec<String> = match kind {
+            0..80 if plan.chains => vec!["MSET".into(), a, token.clone(), b, token.clone()],
             0..40 if plan.copies => vec!["SET".into(), a, token.clone()],
             40..90 if plan.copies => vec!["COPY".into(), a, b, "REPLACE".into()],
             0..40 if plan.unique_keys => vec!["SET".into(), unique(0), token.clone()],
