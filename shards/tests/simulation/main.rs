@@ -35,9 +35,11 @@ fn run_plan(seed: u64, plan: Plan) -> Result<(), String> {
     let opened = world.start(shards, &mut CrashKind::Process)?;
     world.run(opened);
     for &(steps, is_power) in &plan.crashes {
+        world.slow = plan.slow_shard.then_some(world.shards.len() - 1);
         world.fault_in = plan.faults.then(|| world.random.u32(0..200));
         work(&mut world, &mut clients, &plan, steps)?;
         world.fault_in = None;
+        world.slow = None;
         let faulted = world.faulted;
         let mut kind = if is_power { CrashKind::Power } else { CrashKind::Process };
         let history = std::mem::take(&mut world.history);

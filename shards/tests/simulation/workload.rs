@@ -28,6 +28,8 @@ pub struct Plan {
     pub toggles_log: bool,
     /// `appendfsync` changes all the time.
     pub restless: bool,
+    /// One shard is slow.
+    pub slow_shard: bool,
     /// Little else than SET and COPY.
     pub copies: bool,
     /// Little else than MSET over two of four shards.
@@ -61,6 +63,7 @@ impl Plan {
             faults: false,
             restless: false,
             copies: false,
+            slow_shard: false,
             chains: false,
             imitations: false,
             crash_at_operation: None,
@@ -81,9 +84,10 @@ impl Plan {
             3 => Plan {
                 restless: true,
                 changes_mode: true,
+                slow_shard: true,
                 shards: 4,
                 clients: self.clients + 2,
-                crashes: self.early(random),
+                crashes: self.crashes.iter().map(|_| (random.usize(1500..5000), true)).collect(),
                 ..self
             },
             4 => Plan { copies: true, shards: 2, crashes: self.early(random), ..self },
@@ -321,11 +325,7 @@ impl Clients {
         if plan.imitations && args[0] == b"SET" {
             args[2].extend(imitated_frame());
         }
-        Issued {
-            issued_at: self.clock,
-            token: writes.then_some(token),
-            args,
-        }
+        Issued { issued_at: self.clock, token: writes.then_some(token), args }
     }
 
     /// Sometimes an administrator does something.
