@@ -24,15 +24,15 @@ pub struct BigEntry {
 /// Entries encoded in the base's format, one after another.
 pub enum Encoder {
     Rdb(Box<BodyWriter>),
-    Commands { out: Vec<u8>, digest: crc64fast::Digest, bytes: u64, db: DbIndex },
+    Commands { out: Vec<u8>, digest: crc64fast::Digest, bytes: u64, db: Option<DbIndex> },
 }
 
 impl Encoder {
     pub fn new(format: BaseFormat, compression: Compression) -> Encoder {
         match format {
             BaseFormat::Rdb => Encoder::Rdb(Box::new(BodyWriter::new(compression))),
-            // Every AOF begins in database 0.
-            BaseFormat::Commands => Encoder::Commands { out: Vec::new(), digest: crc64fast::Digest::new(), bytes: 0, db: 0 },
+            // Even of database 0 the first entry is preceded by its SELECT: exports put the shards' files one behind the other.
+            BaseFormat::Commands => Encoder::Commands { out: Vec::new(), digest: crc64fast::Digest::new(), bytes: 0, db: None },
         }
     }
 
@@ -40,9 +40,9 @@ impl Encoder {
         match self {
             Encoder::Rdb(body) => body.entry(db, key, value, expire_at_ms),
             Encoder::Commands { out, db: selected, .. } => {
-                if *selected != db {
+                if *selected != Some(db) {
                     encode_select(out, db);
-                    *selected = db;
+                    *selected = Some(db);
                 }
                 encode_entry_as_commands(out, key, value, expire_at_ms);
             }
@@ -104,5 +104,23 @@ impl WalkSink for BaseSink {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Str;
+
+    #[test]
+    fn files_of_commands_can_follow_each_other() {
+        let file = |db| {
+            let mut encoder = Encoder::new(BaseFormat::Commands, Compression::Off);
+            encoder.entry(db, b"k", &Value::Str(Str::new(b"v")), None);
+            encoder.finish().0
+        };
+        let select = |db: &str| format!("*2\r\n$6\r\nSELECT\r\n$1\r\n{db}\r\n").into_bytes();
+        assert!(file(0).starts_with(&select("0")), "behind a file that ended in another database, 0 must be selected");
+        assert!(file(3).starts_with(&select("3")));
     }
 }
