@@ -4,4 +4,5 @@ mod harness;
 
 mod admin;
 mod connections;
+mod differential;
 mod durability;
