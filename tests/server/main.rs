@@ -3,6 +3,7 @@
 mod harness;
 
 mod admin;
+mod bad_files;
 mod connections;
 mod differential;
 mod durability;
