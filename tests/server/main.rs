@@ -7,3 +7,4 @@ mod bad_files;
 mod connections;
 mod differential;
 mod durability;
+mod kill;
