@@ -210,7 +210,7 @@ pub fn start(plan: Plan) -> Result<Server, String> {
             logged: config.flag("appendonly"),
             keyspace,
             settings: Settings { databases: databases(&config), ..Settings::default() },
-            segment_bytes: SegmentBytes::default(),
+            segment_bytes: SegmentBytes::within(config.number("log-prepare-bytes"), shards),
             seed: random_u64().wrapping_add(index as u64),
             now_ms: now,
             coordinator: coordinator.take(),

@@ -53,6 +53,7 @@ impl Core {
         self.has_password = !config.text("requirepass").is_empty();
         let settings = &mut self.shard.settings;
         settings.strict_order = config.text("pipeline-order") == "strict";
+        settings.commit_timeout_ms = config.number("commit-timeout-ms");
         settings.requirepass = config.text("requirepass").as_bytes().to_vec();
     }
 

@@ -26,6 +26,15 @@ pub struct SegmentBytes {
     pub max: u64,
 }
 
+impl SegmentBytes {
+    /// So that the segments in use and made ahead of all shards stay within `log-prepare-bytes`, as far as the smallest length allows.
+    pub fn within(prepare_bytes: u64, shards: u16) -> SegmentBytes {
+        let default = SegmentBytes::default();
+        let each = prepare_bytes / (2 * shards as u64);
+        SegmentBytes { min: default.min, max: each.clamp(default.min, default.max) }
+    }
+}
+
 impl Default for SegmentBytes {
     fn default() -> SegmentBytes {
         SegmentBytes { min: 1 << 20, max: 64 << 20 }
@@ -576,5 +585,20 @@ impl Current {
         self.partial_block = data[data.len() / BLOCK_BYTES * BLOCK_BYTES..].to_vec();
         data.resize(data.len().next_multiple_of(BLOCK_BYTES), 0);
         (offset, Bytes::from(data))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_made_ahead_stay_within_the_bound() {
+        for shards in [1, 2, 4, 16, 64] {
+            let bytes = SegmentBytes::within(256 << 20, shards);
+            assert!(2 * shards as u64 * bytes.max <= 256 << 20, "{shards} shards: {bytes:?}");
+            assert!(bytes.min <= bytes.max);
+        }
+        assert_eq!(SegmentBytes::within(1, 16).max, SegmentBytes::default().min, "a segment is never smaller than the smallest");
     }
 }

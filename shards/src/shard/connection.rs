@@ -61,6 +61,8 @@ struct Gate {
     end: u64,
     deps: Deps,
     pass: u64,
+    /// How many replies its bytes are.
+    replies: u32,
 }
 
 pub struct Connection {
@@ -126,14 +128,24 @@ impl Connection {
     /// Everything in `out` behind the last gate has these dependencies; `deps` is empty when they are committed already.
     pub fn close_reply(&mut self, deps: Deps, pass: u64) {
         let end = self.end();
+        let replies = (end > self.gates.back().map_or(self.released, |gate| gate.end)) as u32;
         match self.gates.back_mut() {
             None if deps.is_empty() => self.released = end,
             Some(gate) if deps.is_empty() || gate.pass == pass => {
                 gate.end = end;
+                gate.replies += replies;
                 gate.deps.merge(&deps);
             }
-            _ => self.gates.push_back(Gate { end, deps, pass }),
+            _ => self.gates.push_back(Gate { end, deps, pass, replies }),
         }
+    }
+
+    /// Gives up on everything that is gated: each reply becomes this error, and leaves.
+    pub fn fail_gates(&mut self, error: &[u8]) {
+        let replies: u32 = self.gates.drain(..).map(|gate| gate.replies).sum();
+        self.out.truncate((self.released - self.start) as usize);
+        (0..replies).for_each(|_| self.out.extend_from_slice(error));
+        self.released = self.end();
     }
 
     /// Opens the gates whose dependencies are committed; true when something became sendable.

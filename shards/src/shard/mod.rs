@@ -51,11 +51,13 @@ pub struct Settings {
     pub strict_order: bool,
     pub requirepass: Vec<u8>,
     pub active_expire: bool,
+    /// How long replies wait for the log after a disk fault, before they become errors (`commit-timeout-ms`).
+    pub commit_timeout_ms: i64,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { databases: 16, strict_order: true, requirepass: Vec::new(), active_expire: true }
+        Settings { databases: 16, strict_order: true, requirepass: Vec::new(), active_expire: true, commit_timeout_ms: 10_000 }
     }
 }
 
@@ -174,6 +176,7 @@ pub struct Shard {
     log_starts: bool,
     forget: Option<SegmentName>,
     refusing: Option<String>,
+    refusing_since_ms: i64,
     next_expire_ms: i64,
     has_garbage: bool,
 }
@@ -242,6 +245,7 @@ impl Shard {
             log_starts: false,
             forget: None,
             refusing: None,
+            refusing_since_ms: 0,
             next_expire_ms: start.now_ms,
             has_garbage: false,
         };
@@ -525,7 +529,10 @@ impl Shard {
     }
 
     fn refuse(&mut self, cause: String) {
-        self.refusing.get_or_insert(cause);
+        if self.refusing.is_none() {
+            self.refusing = Some(cause);
+            self.refusing_since_ms = self.now_ms;
+        }
         self.stirred = true;
     }
 
@@ -603,6 +610,7 @@ impl Shard {
         self.drain_inner();
         self.send_watermarks();
         self.open_gates();
+        self.give_up();
         self.wake();
         self.pass += 1;
     }
@@ -664,6 +672,22 @@ impl Shard {
                 conn.is_listed = false;
             }
             self.conns.insert(id, conn);
+        }
+    }
+
+    /// What waits for a log that can't be written any more is not answered OK, and not for ever without an answer.
+    fn give_up(&mut self) {
+        let Some(cause) = &self.refusing else { return };
+        if self.now_ms - self.refusing_since_ms <= self.settings.commit_timeout_ms {
+            return;
+        }
+        let error = format!("-{}, outcome unknown\r\n", execute::refusal(cause));
+        for id in std::mem::take(&mut self.gated) {
+            if let Some(conn) = self.conns.get_mut(&id) {
+                conn.fail_gates(error.as_bytes());
+                conn.is_listed = false;
+                self.sendable.push(id);
+            }
         }
     }
 

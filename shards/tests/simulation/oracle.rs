@@ -23,20 +23,12 @@ pub type Verdict = Result<(), String>;
 
 impl Oracle {
     /// After a crash and the start behind it: `world.history` is what the crashed generation wrote.
-    pub fn check(
-        &mut self,
-        world: &World,
-        history: &History,
-        clients: &Clients,
-        crash: CrashKind,
-        crash_ms: i64,
-        opened: &Opened,
-    ) -> Verdict {
+    pub fn check(&mut self, world: &World, history: &History, clients: &Clients, crash: CrashKind, opened: &Opened) -> Verdict {
         let ends = self.ends(world, opened, history);
         check_whole(history, &ends)?;
         let kept = kept_tokens(history, &ends);
         check_derived(history, &ends)?;
-        check_told(clients, &kept, crash, crash_ms)?;
+        check_told(clients, &kept, crash)?;
         check_order(clients, &kept)?;
         let expected = self.replayed(history, &ends);
         let found = contents(&opened.keyspaces);
@@ -51,7 +43,7 @@ impl Oracle {
     }
 
     /// For runs with a key of its own for every write: the state alone tells what is there, whatever was logged.
-    pub fn check_unique(&mut self, clients: &Clients, crash: CrashKind, crash_ms: i64, opened: &Opened) -> Verdict {
+    pub fn check_unique(&mut self, clients: &Clients, crash: CrashKind, opened: &Opened) -> Verdict {
         let found = contents(&opened.keyspaces);
         let kept: BTreeSet<String> = found.values().flat_map(|value| tokens_in(value)).collect();
         for issued in &clients.issued {
@@ -61,7 +53,7 @@ impl Oracle {
                 return Err(format!("{:?} is torn: {there:?}", issued.token));
             }
         }
-        check_told(clients, &kept, crash, crash_ms)?;
+        check_told(clients, &kept, crash)?;
         check_order(clients, &kept)?;
         if let Some(((_, key), _)) = self.base.iter().find(|(key, value)| found.get(*key) != Some(*value)) {
             return Err(format!("{:?} was there at the last start and is lost", String::from_utf8_lossy(key)));
@@ -157,12 +149,14 @@ fn check_derived(history: &History, ends: &[Lsn]) -> Verdict {
     Ok(())
 }
 
-/// A mark is placed every second; what is acknowledged is held when it gets older than two.
+/// A mark is placed every second; nothing more is acknowledged when the oldest write behind the last complete one gets older than two. So
+/// what was acknowledged and is lost was acknowledged within so much time, however long ago.
 const EVERYSEC_LOSS_MS: i64 = 2100;
 
-fn check_told(clients: &Clients, kept: &BTreeSet<String>, crash: CrashKind, crash_ms: i64) -> Verdict {
+fn check_told(clients: &Clients, kept: &BTreeSet<String>, crash: CrashKind) -> Verdict {
     let written: BTreeSet<&String> = clients.issued.iter().filter_map(|issued| issued.token.as_ref()).collect();
-    for told in &clients.told {
+    let mut last_lost_ms = None;
+    for told in clients.told.iter().rev() {
         let (Claim::Acknowledged(token) | Claim::Shown(token)) = &told.what;
         // Values from before this generation are in its base state.
         if !written.contains(token) || kept.contains(token) {
@@ -171,7 +165,7 @@ fn check_told(clients: &Clients, kept: &BTreeSet<String>, crash: CrashKind, cras
         let must_be_there = match (crash, told.mode) {
             (_, Promise::Nothing) => false,
             (CrashKind::Process, _) | (CrashKind::Power, Promise::Always) => true,
-            (CrashKind::Power, Promise::Everysec) => told.at_ms < crash_ms - EVERYSEC_LOSS_MS,
+            (CrashKind::Power, Promise::Everysec) => told.at_ms < *last_lost_ms.get_or_insert(told.at_ms) - EVERYSEC_LOSS_MS,
             (CrashKind::Power, Promise::No) => false,
         };
         if must_be_there {

@@ -45,6 +45,8 @@ pub struct World {
     /// The log write or sync that fails, counted from now.
     pub fault_in: Option<u32>,
     pub faulted: bool,
+    /// This shard gets a turn, and its disk completes, only now and then.
+    pub slow: Option<usize>,
     /// Of the crashed generation, as the starts since then have decided.
     pub ends: Option<Vec<Lsn>>,
 }
@@ -68,6 +70,7 @@ impl World {
             results: Vec::new(),
             fault_in: None,
             faulted: false,
+            slow: None,
             ends: None,
         }
     }
@@ -183,7 +186,9 @@ impl World {
 
     fn pass(&mut self) {
         let shard = self.random.usize(0..self.shards.len());
-        self.pass_of(shard);
+        if !self.is_left_out(shard) {
+            self.pass_of(shard);
+        }
     }
 
     pub fn pass_of(&mut self, index: usize) {
@@ -218,6 +223,9 @@ impl World {
             return;
         }
         let at = self.random.usize(0..self.pending.len());
+        if self.is_left_out(self.pending[at].0) {
+            return;
+        }
         let (shard, request) = self.pending.swap_remove(at);
         let result = if self.fails_now(&request) { self.disk.fail(shard, &request) } else { self.disk.perform(shard, &request) };
         if let Err(cause) = &result.outcome
@@ -226,6 +234,10 @@ impl World {
             panic!("the disk makes no faults here: {cause}");
         }
         self.shards[shard].disk_done(result);
+    }
+
+    fn is_left_out(&mut self, shard: usize) -> bool {
+        self.slow == Some(shard) && self.random.u8(0..20) != 0
     }
 
     fn fails_now(&mut self, request: &DiskRequest) -> bool {
