@@ -10,6 +10,7 @@
 
 use super::AdminRequest;
 use crate::config::Config;
+use crate::journal;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use shards::commands::{self, Session};
@@ -17,6 +18,7 @@ use shards::ids::{ConnId, ShardId};
 use shards::resp::{Limits, Parsed, RequestParser};
 use shards::shard::{Shard, Submit};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 /// With more output than this pending, no further requests of the connection are run.
 const OUTPUT_PENDING_MAX: usize = 1 << 20;
@@ -31,6 +33,8 @@ const INPUT_KEPT_BYTES: usize = 4096;
 /// Sent bytes are taken off the engine's buffer when they are this many, or all.
 const SENT_BYTES_MIN: usize = 1 << 20;
 
+const HTTP_WARNING_PAUSE: Duration = Duration::from_secs(60);
+
 /// What a connection needs of its shard's thread.
 pub struct Core {
     pub shard: Shard,
@@ -44,6 +48,7 @@ pub struct Core {
     pub net_in: u64,
     pub net_out: u64,
     pub protocol_errors: u64,
+    pub warned_of_http: Option<Instant>,
 }
 
 impl Core {
@@ -55,6 +60,18 @@ impl Core {
         settings.strict_order = config.text("pipeline-order") == "strict";
         settings.commit_timeout_ms = config.number("commit-timeout-ms");
         settings.requirepass = config.text("requirepass").as_bytes().to_vec();
+    }
+
+    /// Once a minute, as Redis does.
+    fn warn_of_http(&mut self, conn: ConnId) {
+        if self.warned_of_http.is_none_or(|at| at.elapsed() > HTTP_WARNING_PAUSE) {
+            self.warned_of_http = Some(Instant::now());
+            journal::warning(&format!(
+                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Shardis. This is likely \
+                 due to an attacker attempting to use Cross Protocol Scripting to compromise your instance. Connection id={} aborted.",
+                conn.0
+            ));
+        }
     }
 
     fn is_paused_for(&self, args: &[&[u8]]) -> bool {
@@ -278,6 +295,11 @@ impl Client {
 
     /// False: not taken, it has to wait.
     fn submit(&mut self, core: &mut Core, args: &[&[u8]]) -> bool {
+        if is_of_http(args[0]) {
+            core.warn_of_http(self.id);
+            self.closing = true;
+            return true;
+        }
         match core.shard.submit(self.id, args) {
             Submit::Done => {
                 if args[0].len() == 4 && args[0].eq_ignore_ascii_case(b"quit") {
@@ -338,6 +360,11 @@ impl Client {
     pub fn is_over(&self, core: &Core) -> bool {
         self.closing && core.shard.is_idle(self.id)
     }
+}
+
+/// A browser that was tricked into sending commands in the body of a request. As Redis: what follows is not run.
+fn is_of_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
 /// The same memory for arguments of another life time: collecting in place allocates nothing.

@@ -167,6 +167,7 @@ impl ShardLoop {
             net_in: 0,
             net_out: 0,
             protocol_errors: 0,
+            warned_of_http: None,
         };
         let mut this = ShardLoop {
             core,

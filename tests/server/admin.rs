@@ -1,40 +1,7 @@
 //! Commands about the server as a whole.
 
-use crate::harness::{Dir, Reply, Server, bulk, free_port, ok};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use crate::harness::{Dir, Redis, Reply, Server, bulk, ok};
 use std::time::{Duration, Instant};
-
-/// A real Redis on a directory, to read what was exported.
-struct Redis(Child, u16);
-
-impl Redis {
-    fn start(dir: &Path, args: &[&str]) -> Redis {
-        let port = free_port();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--dir"])
-            .arg(dir)
-            .args(args)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        let begun = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err()
-            || crate::harness::Client::connect(port).call("ping") != Reply::Simple("PONG".into())
-        {
-            assert!(begun.elapsed() < Duration::from_secs(20), "redis-server does not start");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Redis(child, port)
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        _ = self.0.kill();
-        _ = self.0.wait();
-    }
-}
 
 #[test]
 fn an_export_is_loaded_by_redis() {
@@ -57,7 +24,7 @@ fn an_export_is_loaded_by_redis() {
         let theirs = Dir::new();
         std::fs::copy(dir.file(file.0), theirs.file(file.1)).expect("exported");
         let redis = Redis::start(theirs.path(), &args);
-        let mut client = crate::harness::Client::connect(redis.1);
+        let mut client = crate::harness::Client::connect(redis.port);
         assert_eq!(client.call("dbsize"), Reply::Integer(500), "{file:?}");
         assert_eq!(client.call("get key:77"), bulk("value-77"));
         client.call("select 3");
@@ -69,7 +36,7 @@ fn an_export_is_loaded_by_redis() {
 fn a_directory_of_redis_is_started_from() {
     let dir = Dir::new();
     let redis = Redis::start(dir.path(), &["--appendonly", "yes"]);
-    let mut client = crate::harness::Client::connect(redis.1);
+    let mut client = crate::harness::Client::connect(redis.port);
     for i in 0..100 {
         client.call(&format!("set key:{i} {i}"));
     }

@@ -118,6 +118,20 @@ fn protocol_errors_are_answered_then_the_connection_is_closed() {
     });
 }
 
+/// Otherwise a web page could let a browser write into a server of the inner network.
+#[test]
+fn commands_inside_a_request_of_http_are_not_run() {
+    both(|server| {
+        for first in ["POST / HTTP/1.1", "Host: localhost:6379"] {
+            let mut client = server.client();
+            client.send(format!("{first}\r\nSET a 1\r\n\r\n").as_bytes());
+            assert_eq!(client.try_reply(), None);
+        }
+        assert_eq!(server.client().call("get a"), Reply::Null);
+        assert!(server.log().contains("Possible SECURITY ATTACK detected"), "{}", server.log());
+    });
+}
+
 #[test]
 fn a_peer_that_sends_no_more_gets_all_its_replies() {
     both(|server| {

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -161,6 +161,13 @@ impl Client {
         self.stream.write_all(bytes).expect("the server reads");
     }
 
+    /// None: the connection was closed.
+    pub fn ask(&mut self, args: &[impl AsRef<[u8]>]) -> Option<Reply> {
+        let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
+        self.stream.write_all(&encode(&args)).ok()?;
+        self.try_reply()
+    }
+
     pub fn call(&mut self, line: &str) -> Reply {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         self.call_args(&words)
@@ -175,11 +182,11 @@ impl Client {
         self.try_reply().expect("a reply")
     }
 
-    /// None: the connection was closed.
+    /// None: the connection was closed before or within the reply.
     pub fn try_reply(&mut self) -> Option<Reply> {
         let mut line = Vec::new();
         match self.reader.read_until(b'\n', &mut line) {
-            Ok(0) => return None,
+            Ok(_) if !line.ends_with(b"\n") => return None,
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
             Err(error) => panic!("reading a reply: {error}"),
@@ -193,12 +200,12 @@ impl Client {
             b'$' if length() < 0 => Reply::Null,
             b'$' => {
                 let mut bytes = vec![0; length() as usize + 2];
-                self.reader.read_exact(&mut bytes).expect("the whole string");
+                self.reader.read_exact(&mut bytes).ok()?;
                 bytes.truncate(bytes.len() - 2);
                 Reply::Bulk(bytes)
             }
             b'*' if length() < 0 => Reply::Null,
-            b'*' => Reply::Array((0..length()).map(|_| self.reply()).collect()),
+            b'*' => Reply::Array((0..length()).map(|_| self.try_reply()).collect::<Option<_>>()?),
             other => panic!("a reply begins with {:?}", other as char),
         })
     }
@@ -210,4 +217,68 @@ impl Client {
         let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         value.unwrap_or_else(|| panic!("no field {field} in {text}")).to_string()
     }
+}
+
+/// A real Redis on a directory, to read what was exported.
+pub struct Redis {
+    child: Child,
+    pub port: u16,
+}
+
+impl Redis {
+    pub fn start(dir: &Path, args: &[&str]) -> Redis {
+        let port = free_port();
+        let child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--dir"])
+            .arg(dir)
+            .args(args)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err()
+            || Client::connect(port).call("ping") != Reply::Simple("PONG".into())
+        {
+            assert!(begun.elapsed() < Duration::from_secs(20), "redis-server does not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Redis { child, port }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.port)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Repeatable choices.
+pub struct Random(pub u64);
+
+impl Random {
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    pub fn one_of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len() as u64) as usize]
+    }
+}
+
+/// A number given in the environment, or the default.
+pub fn number_of(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable} must be a number")))
 }

@@ -3,5 +3,8 @@
 mod harness;
 
 mod admin;
+mod bad_files;
 mod connections;
+mod differential;
 mod durability;
+mod kill;

@@ -293,7 +293,7 @@ impl Keyspace {
     /// Takes every entry out, in no particular order, emptying the keyspace (used to spread keys over another number of shards).
     pub fn drain(&mut self) -> impl Iterator<Item = (DbIndex, Vec<u8>, Value, Option<i64>)> {
         assert!(self.walk.is_none(), "a walk shows a keyspace that stays");
-        self.open = None;
+        self.settle();
         let tables: Vec<_> = self.dbs.iter_mut().map(Option::take).enumerate().collect();
         tables.into_iter().flat_map(|(db, table)| {
             let items = table.into_iter().flat_map(|table| table.into_items());

@@ -465,6 +465,14 @@ fn the_gate_asks_for_the_last_write_of_what_was_looked_up() {
 }
 
 #[test]
+fn drain_counts_what_was_changed_in_place_last() {
+    let mut keyspace = filled(3);
+    let entry = keyspace.find(0, &numbered(1)).expect("it was put in");
+    keyspace.value_mut(entry).as_str_mut().expect("a string").append(b"longer than what fits beside the key");
+    assert_eq!(keyspace.drain().count(), 3);
+}
+
+#[test]
 fn drain_takes_everything_out() {
     let mut keyspace = filled(5000);
     keyspace.insert(3, b"other", string("x"), Some(7));

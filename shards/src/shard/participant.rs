@@ -13,6 +13,7 @@ use crate::commands::{self, Ctx, Effects, Route};
 use crate::ids::{Lsn, Seq, ShardId, Slot};
 use crate::resp::Reply;
 use crate::transaction::{Deps, Kind, LentEntry, Message, Transaction};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 impl Shard {
@@ -92,7 +93,8 @@ impl Shard {
 
     // --- Several hops --------------------------------------------------------------------------------------------------
 
-    fn own_keys(&self, transaction: &Transaction) -> Vec<Vec<u8>> {
+    /// Each once, although a command may name a key twice.
+    fn own_keys(&self, transaction: &Transaction) -> HashSet<Vec<u8>> {
         let args = transaction.part_of(self.id).expect("the coordinator sends to participants only");
         args.with(|args| {
             let keys = commands::keys_of(transaction.request.command, args).expect("checked by the home shard");
@@ -102,7 +104,7 @@ impl Shard {
     }
 
     fn activate(&mut self, transaction: Arc<Transaction>, missing: usize) {
-        let keys = self.own_keys(&transaction).into_iter().collect();
+        let keys = self.own_keys(&transaction);
         self.active = Some(Active { transaction, keys, missing, lent: Vec::new(), needed: Vec::new() });
     }
 

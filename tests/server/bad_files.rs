@@ -1,0 +1,184 @@
+//! Damaged files: what was durable and is no longer so stops the start, with exit code 1, file and offset; the unfinished end of the newest
+//! log is cut and reported. Nothing is repaired in silence.
+
+use crate::harness::{Dir, Reply, Server, bulk, ok};
+use std::path::{Path, PathBuf};
+
+const ARGS: [&str; 4] = ["--shards", "2", "--appendonly", "yes"];
+
+/// Files of the shards whose name begins so, in order.
+fn files(dir: &Dir, prefix: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for shard in ["shard-0000", "shard-0001"] {
+        for entry in std::fs::read_dir(dir.file(shard)).expect("a shard's directory") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            // Segments that were only prepared hold no frame.
+            if name.starts_with(prefix) && !is_empty(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn is_empty(path: &Path) -> bool {
+    std::fs::read(path).expect("readable").iter().skip(4096).all(|&byte| byte == 0)
+        && std::fs::metadata(path).expect("there").len() > 8192
+}
+
+/// A directory with a base and logs on both shards, stopped in order or killed.
+fn prepared(mode: &str, is_killed: bool) -> Dir {
+    let dir = Dir::new();
+    let server = Server::start(&dir, &[&ARGS[..], &["--appendfsync", mode]].concat());
+    let mut client = server.client();
+    for i in 0..300 {
+        assert_eq!(client.call(&format!("set base:{i} {i}")), ok());
+    }
+    assert_eq!(client.call("save"), ok());
+    for i in 0..300 {
+        assert_eq!(client.call(&format!("set log:{i} {i}")), ok());
+    }
+    if is_killed {
+        server.kill();
+    } else {
+        server.terminate();
+        assert_eq!(server.wait(), 0);
+    }
+    dir
+}
+
+/// The start must stop; returns what it says.
+fn refusal(dir: &Dir, what: &str) -> String {
+    let server = Server::launch(dir, &ARGS);
+    let log = dir.file(&format!("log-{}", server.port));
+    let code = server.wait();
+    let text = std::fs::read_to_string(log).expect("its log");
+    assert_eq!(code, 1, "{what}: {text}");
+    text
+}
+
+/// The start must stop, naming the file.
+fn refused(dir: &Dir, path: &Path, what: &str) {
+    let text = refusal(dir, what);
+    let name = path.strip_prefix(dir.path()).expect("inside").to_string_lossy().into_owned();
+    assert!(text.contains(&format!("{name} @ ")), "{what}: {name} and an offset are not named: {text}");
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).expect("readable");
+    bytes[at] ^= 0x10;
+    std::fs::write(path, bytes).expect("writable");
+}
+
+/// The last byte that is not zero: segments are zeroed ahead.
+fn last_written(path: &Path) -> usize {
+    std::fs::read(path).expect("readable").iter().rposition(|&byte| byte != 0).expect("something is written")
+}
+
+/// Damages a file in every way, restoring it in between; the start must be refused each time, and succeed at the end.
+fn each_damage_is_refused(dir: &Dir, path: &Path) {
+    let sound = std::fs::read(path).expect("readable");
+    let end = last_written(path);
+    for at in [0, end / 3, end / 2, end] {
+        flip(path, at);
+        refused(dir, path, &format!("byte {at} of {end} flipped"));
+        std::fs::write(path, &sound).expect("writable");
+    }
+    for length in [0, end / 2, end] {
+        std::fs::write(path, &sound[..length]).expect("writable");
+        refused(dir, path, &format!("cut off at {length} of {end}"));
+        std::fs::write(path, &sound).expect("writable");
+    }
+}
+
+fn all_is_there(dir: &Dir) {
+    let server = Server::start(dir, &ARGS);
+    let mut client = server.client();
+    assert_eq!(client.call("dbsize"), Reply::Integer(600));
+    assert_eq!(client.call("get log:299"), bulk("299"));
+    assert_eq!((client.info("recovery_cut_bytes"), client.info("recovery_cut_records")), ("0".into(), "0".into()));
+}
+
+#[test]
+fn a_damaged_manifest_stops_the_start() {
+    let dir = prepared("everysec", false);
+    each_damage_is_refused(&dir, &dir.file("shardis.manifest"));
+    all_is_there(&dir);
+}
+
+#[test]
+fn a_missing_manifest_beside_files_of_shards_stops_the_start() {
+    let dir = prepared("everysec", false);
+    let away = dir.file("away");
+    std::fs::rename(dir.file("shardis.manifest"), &away).expect("there");
+    let log = refusal(&dir, "no manifest");
+    assert!(log.contains("there is no shardis.manifest, but files of shards are there"), "{log}");
+    std::fs::rename(&away, dir.file("shardis.manifest")).expect("there");
+    all_is_there(&dir);
+}
+
+#[test]
+fn a_damaged_or_missing_base_stops_the_start() {
+    let dir = prepared("everysec", false);
+    let bases = files(&dir, "base-");
+    assert_eq!(bases.len(), 2, "{bases:?}");
+    for path in &bases {
+        each_damage_is_refused(&dir, path);
+        let away = dir.file("away");
+        std::fs::rename(path, &away).expect("there");
+        refused(&dir, path, "missing");
+        std::fs::rename(&away, path).expect("there");
+    }
+    all_is_there(&dir);
+}
+
+#[test]
+fn a_damaged_or_missing_segment_of_a_clean_stop_stops_the_start() {
+    for mode in ["everysec", "always"] {
+        let dir = prepared(mode, false);
+        let segments = files(&dir, "log-");
+        assert!(segments.len() >= 2, "{segments:?}");
+        for path in &segments {
+            each_damage_is_refused(&dir, path);
+            let away = dir.file("away");
+            std::fs::rename(path, &away).expect("there");
+            refused(&dir, path, "missing");
+            std::fs::rename(&away, path).expect("there");
+        }
+        all_is_there(&dir);
+    }
+}
+
+#[test]
+fn a_torn_end_of_the_newest_log_is_cut_and_reported() {
+    let dir = prepared("no", true);
+    let segment = files(&dir, "log-").pop().expect("a segment");
+    let end = last_written(&segment);
+    // A write that the kernel had begun: the last bytes never came.
+    let mut bytes = std::fs::read(&segment).expect("readable");
+    bytes[end - 3..=end].fill(0);
+    std::fs::write(&segment, bytes).expect("writable");
+    let server = Server::start(&dir, &ARGS);
+    let name = segment.strip_prefix(dir.path()).expect("inside").to_string_lossy().into_owned();
+    let log = server.log();
+    assert!(log.contains(&format!("{name} @ ")) && log.contains("bytes were cut off"), "{log}");
+    let mut client = server.client();
+    assert_ne!(client.info("recovery_cut_bytes"), "0");
+    let Reply::Integer(keys) = client.call("dbsize") else { panic!("a number") };
+    assert!((500..600).contains(&keys), "{keys}");
+}
+
+#[test]
+fn a_damage_before_what_was_durable_stops_the_start_after_a_kill_too() {
+    let dir = prepared("always", true);
+    for path in files(&dir, "log-") {
+        let end = last_written(&path);
+        let sound = std::fs::read(&path).expect("readable");
+        flip(&path, end / 2);
+        refused(&dir, &path, &format!("byte {} of {end} flipped", end / 2));
+        std::fs::write(&path, &sound).expect("writable");
+    }
+    all_is_there(&dir);
+}
