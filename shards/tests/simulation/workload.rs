@@ -296,7 +296,7 @@ impl Clients {
         let unique = |part: u32| format!("u{part}{token}");
         let recent = |random: &mut fastrand::Rng, next: u64| format!("u0<{}>", next.saturating_sub(random.u64(0..20)));
         let words: Vec<String> = match kind {
-            0..80 if plan.chains => vec!["MSET".into(), a, token.clone(), b, token.clone()],
+            0..79 if plan.chains => vec!["MSET".into(), a, token.clone(), b, token.clone()],
             0..40 if plan.copies => vec!["SET".into(), a, token.clone()],
             40..90 if plan.copies => vec!["COPY".into(), a, b, "REPLACE".into()],
             0..40 if plan.unique_keys => vec!["SET".into(), unique(0), token.clone()],
