@@ -22,8 +22,18 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// A task that other tasks wait for runs at most so long after it became ready; the default of 100 ms would be a 100 ms wait.
-const PREEMPT: Duration = Duration::from_millis(1);
+/// When the executor looks for I/O although tasks are ready: never, the loop's own turns are the only points where it does.
+///
+/// A short time here would stop shards for ever. glommio 0.9 sets this timer, then runs the ready tasks *if the timer has not fired
+/// yet*, else it takes the queue for empty and sleeps (`run` and `run_task_queues` in its `executor/mod.rs`). A thread that loses its
+/// processor between the two for longer than this time, which a busy machine does, sleeps with ready tasks and maybe without any timer.
+const PREEMPT: Duration = Duration::from_hours(24);
+/// Besides, the same happens when the executor's event descriptor is written between the two (its helper thread for renames does that).
+/// So there is always a timer: two, in case one has just fired and its task is among those that sleep. What is lost is found by the
+/// next beat. They beat only while the executor turns, that is while a disk request is under way.
+const BEATS: [Duration; 2] = [Duration::from_millis(3), Duration::from_millis(5)];
+/// Not over yet when the executor looks at it first, over when it has looked for I/O.
+const TURN: Duration = Duration::from_micros(1);
 const RING_DEPTH: usize = 128;
 /// Registered buffers of each ring: locked memory.
 const IO_MEMORY_BYTES: usize = 64 * 1024;
@@ -47,7 +57,17 @@ pub fn spawn_pinned<F: Future<Output = ()> + 'static>(
         .preempt_timer(PREEMPT)
         .ring_depth(RING_DEPTH)
         .io_memory(IO_MEMORY_BYTES);
-    builder.spawn(make).map(Thread).map_err(|error| format!("starting {name} on CPU {cpu}: {error}"))
+    let run = move || async move {
+        BEATS.into_iter().for_each(|period| spawn_local(beat(period)));
+        make().await;
+    };
+    builder.spawn(run).map(Thread).map_err(|error| format!("starting {name} on CPU {cpu}: {error}"))
+}
+
+async fn beat(period: Duration) {
+    loop {
+        Timer::new(period).await;
+    }
 }
 
 /// A task on this thread that nobody joins.
@@ -129,7 +149,17 @@ impl Idle {
     /// One turn of the executor: what was submitted goes to the kernel, completions run their tasks. Does not sleep.
     pub async fn turn(&mut self) {
         self.bell.take();
-        Timer::new(Duration::ZERO).await;
+        // The executor does I/O when no task is ready. A timer that is over when it is first polled would not let it come to that.
+        let mut was_pending = false;
+        while !was_pending {
+            let mut timer = Timer::new(TURN);
+            poll_fn(|cx| {
+                let turn = Pin::new(&mut timer).poll(cx);
+                was_pending |= turn.is_pending();
+                turn
+            })
+            .await;
+        }
     }
 }
 
@@ -190,6 +220,44 @@ mod tests {
         });
     }
 
+    /// With a preempt timer of 1 ms and without beats this stops for ever: see `PREEMPT`.
+    #[test]
+    fn an_executor_that_loses_its_processor_for_a_while_goes_on() {
+        let cpu = crate::machine::affinity()[0];
+        let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let spinners: Vec<_> = (0..2)
+            .map(|_| {
+                let over = over.clone();
+                std::thread::spawn(move || {
+                    let mut set = rustix::thread::CpuSet::new();
+                    set.set(cpu);
+                    rustix::thread::sched_setaffinity(None, &set).expect("one of our own processors");
+                    while !over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                })
+            })
+            .collect();
+        let (done, wait) = std::sync::mpsc::channel();
+        let turns = Arc::new(AtomicU64::new(0));
+        let turned = turns.clone();
+        let task = move || async move {
+            let epoll = Epoll::new().expect("epoll");
+            let mut idle = Idle::new(epoll.as_fd_for_test(), Bell::default()).expect("dup");
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(3) {
+                idle.turn().await;
+                turned.fetch_add(1, Ordering::Relaxed);
+            }
+            done.send(()).expect("the test waits");
+        };
+        let _thread = spawn_pinned("test", cpu, task).expect("an executor");
+        let outcome = wait.recv_timeout(Duration::from_secs(20));
+        over.store(true, Ordering::Relaxed);
+        spinners.into_iter().for_each(|spinner| spinner.join().expect("no panic"));
+        assert!(outcome.is_ok(), "stuck after {} turns", turns.load(Ordering::Relaxed));
+    }
+
     #[test]
     fn waiting_ends_with_the_bell_the_time_or_a_turn() {
         run(|| {
@@ -225,6 +293,27 @@ mod tests {
                     let mut events = Events::with_capacity(4);
                     epoll.poll(&mut events, Some(Duration::ZERO)).expect("epoll");
                     assert_eq!(events.iter().count(), 1);
+                }
+            })
+        });
+    }
+
+    #[test]
+    fn turns_are_enough_for_a_disk_request() {
+        run(|| {
+            Box::pin(async {
+                let epoll = Epoll::new().expect("epoll");
+                let mut idle = Idle::new(epoll.as_fd_for_test(), Bell::default()).expect("dup");
+                let is_done = Rc::new(Cell::new(false));
+                let done = is_done.clone();
+                spawn_local(async move {
+                    glommio::io::Directory::open("/").await.expect("there is one").close().await.expect("closed");
+                    done.set(true);
+                });
+                let begun = Instant::now();
+                while !is_done.get() {
+                    idle.turn().await;
+                    assert!(begun.elapsed() < Duration::from_secs(10), "turns do no I/O");
                 }
             })
         });

@@ -137,12 +137,7 @@ pub async fn run(parts: Parts) {
                 if !this.may_sleep() {
                     continue;
                 }
-                if this.disk.under_way() > 0 && !this.said_ready {
-                    // The executor's first sleep was seen (rarely, several servers starting at once) never to end: until the log is ready
-                    // it only turns, and this thread sleeps in the set.
-                    idle.turn().await;
-                    limit = Duration::from_millis(1);
-                } else if this.disk.under_way() > 0 {
+                if this.disk.under_way() > 0 {
                     idle.wait(pause).await;
                 } else {
                     // No task of the executor is alive: nothing but the set can wake this thread.
