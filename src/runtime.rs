@@ -146,7 +146,7 @@ impl Idle {
         Poll::Pending
     }
 
-    /// One turn of the executor: what was submitted goes to the kernel, completions run their tasks. Does not sleep.
+    /// One turn of the executor: what was submitted goes to the kernel, completions run their tasks. Sleeps for `TURN` at most.
     pub async fn turn(&mut self) {
         self.bell.take();
         // The executor does I/O when no task is ready. A timer that is over when it is first polled would not let it come to that.
@@ -275,6 +275,32 @@ mod tests {
                 idle.wait(Duration::from_secs(100)).await;
                 idle.turn().await;
                 assert!(begun.elapsed() < Duration::from_secs(50));
+            })
+        });
+    }
+
+    #[test]
+    fn turns_let_timers_and_requests_of_tasks_complete() {
+        run(|| {
+            Box::pin(async {
+                let epoll = Epoll::new().expect("epoll");
+                let mut idle = Idle::new(epoll.as_fd_for_test(), Bell::default()).expect("dup");
+                let is_done = Rc::new(Cell::new(false));
+                let done = is_done.clone();
+                spawn_local(async move {
+                    Timer::new(Duration::from_millis(2)).await;
+                    let path = std::env::temp_dir().join(format!("shardis-turn-{}", std::process::id()));
+                    let file = glommio::io::BufferedFile::create(&path).await.expect("a file");
+                    file.write_at(vec![1; 100], 0).await.expect("written");
+                    file.close().await.expect("closed");
+                    std::fs::remove_file(path).expect("there");
+                    done.set(true);
+                });
+                let begun = Instant::now();
+                while !is_done.get() {
+                    idle.turn().await;
+                    assert!(begun.elapsed() < Duration::from_secs(20), "turns do not let the executor do anything");
+                }
             })
         });
     }

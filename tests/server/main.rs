@@ -4,6 +4,7 @@ mod harness;
 
 mod admin;
 mod bad_files;
+mod bulk;
 mod connections;
 mod differential;
 mod durability;
