@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! pass:  events → requests of all ready connections → messages of other shards → completions → requests that waited for these
-//!        → Shard::end_pass → disk requests to the ring → messages to other shards
+//!        → Shard::end_pass → small log writes at once, other disk requests to the ring → messages to other shards
 //!        → replies of all connections → sleep or go on
 //! ```
 
@@ -224,7 +224,12 @@ impl ShardLoop {
         self.core.shard.end_pass(now);
         self.serve(now);
         self.say_state();
-        self.submit_to_disk();
+        if self.submit_to_disk() {
+            // Written already: what waited for it leaves in this pass.
+            self.take_disk_results();
+            self.core.shard.end_pass(now);
+            self.submit_to_disk();
+        }
         is_full |= self.send();
         self.flush(now);
         self.wake();
@@ -423,10 +428,15 @@ impl ShardLoop {
         is_full
     }
 
-    fn submit_to_disk(&mut self) {
+    /// True when something was done at once.
+    fn submit_to_disk(&mut self) -> bool {
+        // Only those who wait for a durable write may stand still for it: no replies can leave, no other shard is to be told anything.
+        let has_messages = (0..self.shared.shards).any(|shard| self.core.shard.has_messages(ShardId(shard)));
+        let is_idle = !self.core.shard.has_sendable() && !has_messages;
         for request in self.core.shard.take_disk_requests() {
-            self.disk.submit(request);
+            self.disk.submit(request, is_idle);
         }
+        self.disk.has_results()
     }
 
     fn take_disk_results(&mut self) {

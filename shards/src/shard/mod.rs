@@ -298,6 +298,10 @@ impl Shard {
         !self.out[to.0 as usize].is_empty()
     }
 
+    pub fn has_sendable(&self) -> bool {
+        !self.sendable.is_empty()
+    }
+
     /// Connections that have released bytes.
     pub fn take_sendable(&mut self) -> Vec<ConnId> {
         std::mem::take(&mut self.sendable)
@@ -644,7 +648,12 @@ impl Shard {
             if shard != self.id.0 as usize && is_waiting && has_news {
                 self.told[shard] = Told { committed, ordered, ..told };
                 // In front of the replies of this pass: most of them can then leave at once.
-                self.out[shard].insert(0, Message::Watermark { committed, ordered });
+                let watermark = Message::Watermark { committed, ordered };
+                match self.out[shard].first_mut() {
+                    // Of an earlier `end_pass`, not taken yet: behind the new one it would take it back.
+                    Some(earlier @ Message::Watermark { .. }) => *earlier = watermark,
+                    _ => self.out[shard].insert(0, watermark),
+                }
             }
         }
     }
