@@ -30,6 +30,10 @@ const COMMANDS_PER_CHECK: u32 = 16;
 const READ_BYTES_PER_TURN: usize = 1 << 20;
 /// Input buffers up to this size are kept by a connection.
 const INPUT_KEPT_BYTES: usize = 4096;
+/// With more pipelined requests behind a request that waits, replies are kept back to leave together: for so long, and while they
+/// are fewer than so many bytes.
+const REPLIES_KEPT_MS: i64 = 2;
+const REPLIES_KEPT_BYTES: usize = 16 * 1024;
 /// Sent bytes are taken off the engine's buffer when they are this many, or all.
 const SENT_BYTES_MIN: usize = 1 << 20;
 
@@ -109,6 +113,8 @@ pub struct Client {
     hung_up: bool,
     /// The engine said Wait and will wake it.
     pub waits: bool,
+    /// Replies are kept back until then, because more of the same pipeline follow.
+    pub keeps_until_ms: Option<i64>,
     /// Reading is stopped because of the output.
     pub congested: bool,
     /// No request is run any more; closed when the output is sent.
@@ -131,6 +137,7 @@ impl Client {
             readable: false,
             hung_up: false,
             waits: false,
+            keeps_until_ms: None,
             congested: false,
             closing: false,
             sent: 0,
@@ -324,8 +331,18 @@ impl Client {
         }
     }
 
+    /// Whether replies had better wait for those of the requests that are already here: a pipeline that goes from shard to shard would
+    /// otherwise send each reply by itself.
+    pub fn keeps_replies(&mut self, core: &Core, now_ms: i64) -> bool {
+        if !self.waits || core.shard.output(self.id).len() - self.sent > REPLIES_KEPT_BYTES {
+            return false;
+        }
+        now_ms < *self.keeps_until_ms.get_or_insert(now_ms + REPLIES_KEPT_MS)
+    }
+
     /// Sends what is released, as much as the kernel takes.
     pub fn flush(&mut self, core: &mut Core) -> Progress {
+        self.keeps_until_ms = None;
         loop {
             let output = core.shard.output(self.id);
             if self.sent == output.len() {

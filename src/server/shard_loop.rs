@@ -1,8 +1,9 @@
 //! One core: sockets, engine, disk and mailboxes, pass after pass.
 //!
 //! ```text
-//! pass:  events → requests of all ready connections → messages of other shards → completions → Shard::end_pass
-//!        → disk requests to the ring → messages to other shards → replies of all connections → sleep or go on
+//! pass:  events → requests of all ready connections → messages of other shards → completions → requests that waited for these
+//!        → Shard::end_pass → small log writes at once, other disk requests to the ring → messages to other shards
+//!        → replies of all connections → sleep or go on
 //! ```
 
 use super::client::{Client, Core, Progress};
@@ -77,6 +78,8 @@ pub struct ShardLoop {
     /// Maybe over, or with something to send.
     touched: Vec<ConnId>,
     waiting_for_pause: Vec<ConnId>,
+    /// Connections that keep replies back, and until when.
+    kept: VecDeque<(i64, ConnId)>,
     buffer: Vec<u8>,
     senders: Vec<Option<Sender<Message>>>,
     receivers: Vec<Option<Receiver<Message>>>,
@@ -171,6 +174,7 @@ impl ShardLoop {
             resume: Vec::new(),
             touched: Vec::new(),
             waiting_for_pause: Vec::new(),
+            kept: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
             senders: parts.senders,
             receivers: parts.receivers,
@@ -209,16 +213,26 @@ impl ShardLoop {
             self.go_on(id);
         }
         let mut is_full = self.receive();
-        for result in self.disk.take_results() {
-            self.core.shard.disk_done(result);
+        self.take_disk_results();
+        // Pipelines that waited for another shard's answers go on in this pass: their next commands leave with its messages.
+        for id in self.core.shard.take_wakes() {
+            if let Some(client) = self.clients.get_mut(&id) {
+                client.waits = false;
+                self.go_on(id);
+            }
         }
         self.serve(now);
         self.core.shard.end_pass(now);
         self.serve(now);
         self.say_state();
-        self.submit_to_disk();
+        if self.submit_to_disk() {
+            // Written already: what waited for it leaves in this pass.
+            self.take_disk_results();
+            self.core.shard.end_pass(now);
+            self.submit_to_disk();
+        }
         is_full |= self.send();
-        self.flush();
+        self.flush(now);
         self.wake();
         if self.next_client_check_ms <= now {
             self.next_client_check_ms = now + CLIENT_CHECK_MS;
@@ -231,7 +245,8 @@ impl ShardLoop {
             || self.core.shard.is_busy()
             || self.disk.has_results()
             || self.head.as_ref().is_some_and(|head| !head.accept_more.is_empty());
-        if has_work { Next::Again } else { Next::SleepUntil(self.core.shard.next_due_ms()) }
+        let kept_due_ms = self.kept.front().map_or(i64::MAX, |(due_ms, _)| *due_ms);
+        if has_work { Next::Again } else { Next::SleepUntil(self.core.shard.next_due_ms().min(kept_due_ms)) }
     }
 
     // --- Connections -------------------------------------------------------------------------------------------------
@@ -276,7 +291,7 @@ impl ShardLoop {
             Progress::Broken => return self.close(id),
         }
         let Some(client) = self.clients.get(&id) else { return };
-        if client.closing {
+        if client.closing || (client.keeps_until_ms.is_some() && !client.waits) {
             self.touched.push(id);
         }
         if client.waits && self.core.paused.is_some() {
@@ -325,11 +340,22 @@ impl ShardLoop {
         self.clients.insert(new.id, Client::new(new.id, new.fd, new.is_local, now));
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self, now: i64) {
         let mut ids = self.core.shard.take_sendable();
         ids.append(&mut self.touched);
+        while let Some((_, id)) = self.kept.pop_front_if(|(due_ms, _)| *due_ms <= now) {
+            ids.push(id);
+        }
         for id in ids {
             let Some(client) = self.clients.get_mut(&id) else { continue };
+            let kept = client.keeps_until_ms;
+            if client.keeps_replies(&self.core, now) {
+                let due_ms = client.keeps_until_ms.expect("it keeps replies until then");
+                if kept.is_none() {
+                    self.kept.push_back((due_ms, id));
+                }
+                continue;
+            }
             match client.flush(&mut self.core) {
                 Progress::Broken => self.close(id),
                 _ if client.is_over(&self.core) => self.close(id),
@@ -403,9 +429,20 @@ impl ShardLoop {
         is_full
     }
 
-    fn submit_to_disk(&mut self) {
+    /// True when something was done at once.
+    fn submit_to_disk(&mut self) -> bool {
+        // Only those who wait for a durable write may stand still for it: no replies can leave, no other shard is to be told anything.
+        let has_messages = (0..self.shared.shards).any(|shard| self.core.shard.has_messages(ShardId(shard)));
+        let is_idle = !self.core.shard.has_sendable() && !has_messages;
         for request in self.core.shard.take_disk_requests() {
-            self.disk.submit(request);
+            self.disk.submit(request, is_idle);
+        }
+        self.disk.has_results()
+    }
+
+    fn take_disk_results(&mut self) {
+        for result in self.disk.take_results() {
+            self.core.shard.disk_done(result);
         }
     }
 

@@ -9,6 +9,8 @@ use crate::ids::DbIndex;
 pub struct Effects {
     bytes: Vec<u8>,
     count: u32,
+    /// Nobody will read the bytes: they are not made.
+    counts_only: bool,
 }
 
 /// Bytes in front of each effect: database u16 LE, length u32 LE.
@@ -17,6 +19,9 @@ pub const EFFECT_HEADER_BYTES: usize = 6;
 impl Effects {
     pub fn push(&mut self, db: DbIndex, args: &[&[u8]]) {
         self.count += 1;
+        if self.counts_only {
+            return;
+        }
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&db.to_le_bytes());
         self.bytes.extend_from_slice(&[0; 4]);
@@ -45,6 +50,12 @@ impl Effects {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.count = 0;
+        self.counts_only = false;
+    }
+
+    /// Until `clear`, effects are only counted: there is no log, and no other shard to send them to.
+    pub fn count_only(&mut self) {
+        self.counts_only = true;
     }
 
     pub fn append(&mut self, other: &Effects) {

@@ -120,6 +120,9 @@ impl Table {
     }
 
     pub fn set_expire(&mut self, place: Place, slot: usize, expire_at_ms: Option<i64>) -> Option<i64> {
+        if expire_at_ms.is_none() && self.segment(place).earliest_ms().is_none() {
+            return None;
+        }
         let old = self.resize(place, |segment| segment.set_expire(slot, expire_at_ms));
         self.expires = self.expires + expire_at_ms.is_some() as u64 - old.is_some() as u64;
         self.due.note(expire_at_ms);

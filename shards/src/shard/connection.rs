@@ -7,6 +7,7 @@
 
 use crate::commands::{Command, Merge, Session};
 use crate::ids::{ConnId, Lsn, ShardId};
+use super::Known;
 use crate::transaction::Deps;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -28,6 +29,24 @@ impl Hasher for ConnHasher {
 }
 
 pub type ConnMap<V> = HashMap<ConnId, V, BuildHasherDefault<ConnHasher>>;
+
+/// How far this shard and, as it knows, the others are.
+pub struct Reached<'a> {
+    pub here: ShardId,
+    pub committed: Lsn,
+    pub ordered: Lsn,
+    pub known: &'a [Known],
+}
+
+impl Reached<'_> {
+    pub fn is_committed(&self, shard: ShardId, lsn: Lsn) -> bool {
+        lsn <= if shard == self.here { self.committed } else { self.known[shard.0 as usize].committed }
+    }
+
+    pub fn is_ordered(&self, shard: ShardId, lsn: Lsn) -> bool {
+        lsn <= if shard == self.here { self.ordered } else { self.known[shard.0 as usize].ordered }
+    }
+}
 
 /// A reply that has not arrived.
 pub enum Expected {
@@ -79,7 +98,11 @@ pub struct Connection {
     pub at: Option<ShardId>,
     /// What the commands since the last change of shard reflect that is not yet executed everywhere.
     pub unordered: Deps,
-    /// A command waits to be submitted again.
+    /// Tickets whose replies have not arrived.
+    pub outstanding: usize,
+    /// A command waits to be submitted again when none is outstanding.
+    pub waits_for_answers: bool,
+    /// A command waits to be submitted again when something has changed.
     pub waiting: bool,
     /// Listed among the shard's gated connections.
     pub is_listed: bool,
@@ -97,6 +120,8 @@ impl Connection {
             next_ticket: 1,
             at: None,
             unordered: Deps::default(),
+            outstanding: 0,
+            waits_for_answers: false,
             waiting: false,
             is_listed: false,
         }
@@ -149,10 +174,10 @@ impl Connection {
     }
 
     /// Opens the gates whose dependencies are committed; true when something became sendable.
-    pub fn open_gates(&mut self, is_committed: impl Fn(ShardId, Lsn) -> bool) -> bool {
+    pub fn open_gates(&mut self, reached: &Reached<'_>) -> bool {
         let before = self.released;
         while let Some(gate) = self.gates.front() {
-            if !gate.deps.iter().all(|(shard, lsn)| is_committed(shard, lsn)) {
+            if !gate.deps.iter().all(|(shard, lsn)| reached.is_committed(shard, lsn)) {
                 break;
             }
             self.released = gate.end;
@@ -164,6 +189,7 @@ impl Connection {
     pub fn take_ticket(&mut self, expected: Expected) -> u64 {
         let id = self.next_ticket;
         self.next_ticket += 1;
+        self.outstanding += !matches!(expected, Expected::Arrived(..)) as usize;
         self.tickets.push_back(Ticket { id, silent: false, expected });
         id
     }
@@ -178,6 +204,28 @@ impl Connection {
     }
 
     pub fn ticket(&mut self, id: u64) -> Option<&mut Ticket> {
-        self.tickets.iter_mut().find(|ticket| ticket.id == id)
+        // Numbers are given in order and tickets leave in order.
+        let index = id.checked_sub(self.tickets.front()?.id)?;
+        self.tickets.get_mut(index as usize)
+    }
+
+    /// False when nobody waits for it any more.
+    pub fn ticket_arrived(&mut self, id: u64, reply: Vec<u8>, deps: Deps) -> bool {
+        let Some(ticket) = self.ticket(id) else { return false };
+        assert!(!matches!(ticket.expected, Expected::Arrived(..)), "a ticket is answered once");
+        ticket.expected = Expected::Arrived(reply, deps);
+        self.outstanding -= 1;
+        true
+    }
+
+    /// The bytes just put out reflect `deps`: releases or gates them.
+    pub fn release_or_gate(&mut self, deps: Deps, reached: &Reached<'_>, pass: u64) {
+        for (shard, lsn) in deps.iter() {
+            if !reached.is_ordered(shard, lsn) {
+                self.unordered.add(shard, lsn);
+            }
+        }
+        let is_open = deps.iter().all(|(shard, lsn)| reached.is_committed(shard, lsn));
+        self.close_reply(if is_open { Deps::default() } else { deps }, pass);
     }
 }

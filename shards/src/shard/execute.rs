@@ -21,6 +21,10 @@ impl Shard {
     pub(super) fn run_handler(&mut self, call: &Call<'_>, out: &mut Vec<u8>) -> Lsn {
         self.commands_processed += 1;
         self.effects.clear();
+        // Of a gathered command the lenders get their effects.
+        if !self.log.enabled() && !call.gathered {
+            self.effects.count_only();
+        }
         self.keyspace.begin_command(self.log.last_lsn().next());
         let mut ctx = Ctx {
             keyspace: &mut self.keyspace,

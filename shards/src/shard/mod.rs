@@ -29,7 +29,7 @@ use crate::log::FsyncMode;
 use crate::log::writer::{LogNews, LogWriter, SegmentBytes, SegmentName, write_mode};
 use crate::snapshot::{BaseProgress, BaseWriter};
 use crate::transaction::{Coordinator, CoordinatorOutput, Deps, Job, JobId, JobResult, Message, Run, Transaction};
-use connection::{ConnMap, Connection, Expected};
+use connection::{ConnMap, Connection, Expected, Reached};
 use std::any::Any;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -293,11 +293,17 @@ impl Shard {
 
     /// Messages to another shard since the last call.
     pub fn take_messages(&mut self, to: ShardId) -> Vec<Message> {
-        std::mem::take(&mut self.out[to.0 as usize])
+        // The next pass will have about as many.
+        let room = Vec::with_capacity(self.out[to.0 as usize].len());
+        std::mem::replace(&mut self.out[to.0 as usize], room)
     }
 
     pub fn has_messages(&self, to: ShardId) -> bool {
         !self.out[to.0 as usize].is_empty()
+    }
+
+    pub fn has_sendable(&self) -> bool {
+        !self.sendable.is_empty()
     }
 
     /// Connections that have released bytes.
@@ -433,10 +439,6 @@ impl Shard {
     fn ordered(&self) -> Lsn {
         let unordered = self.open.iter().find(|open| open.seq > self.closed_ordered);
         unordered.map_or(self.log.last_lsn(), |open| open.floor)
-    }
-
-    fn is_committed(&self, shard: ShardId, lsn: Lsn) -> bool {
-        if shard == self.id { self.committed() >= lsn } else { self.known[shard.0 as usize].committed >= lsn }
     }
 
     fn is_ordered(&self, shard: ShardId, lsn: Lsn) -> bool {
@@ -654,25 +656,29 @@ impl Shard {
             if shard != self.id.0 as usize && is_waiting && has_news {
                 self.told[shard] = Told { committed, ordered, ..told };
                 // In front of the replies of this pass: most of them can then leave at once.
-                self.out[shard].insert(0, Message::Watermark { committed, ordered });
+                let watermark = Message::Watermark { committed, ordered };
+                match self.out[shard].first_mut() {
+                    // Of an earlier `end_pass`, not taken yet: behind the new one it would take it back.
+                    Some(earlier @ Message::Watermark { .. }) => *earlier = watermark,
+                    _ => self.out[shard].insert(0, watermark),
+                }
             }
         }
     }
 
     fn open_gates(&mut self) {
-        let gated = std::mem::take(&mut self.gated);
-        for id in gated {
-            let Some(mut conn) = self.conns.remove(&id) else { continue };
-            if conn.open_gates(|shard, lsn| self.is_committed(shard, lsn)) {
-                self.sendable.push(id);
+        let reached = Reached { here: self.id, committed: self.committed(), ordered: self.ordered(), known: &self.known };
+        let mut gated = std::mem::take(&mut self.gated);
+        let sendable = &mut self.sendable;
+        gated.retain(|&id| {
+            let Some(conn) = self.conns.get_mut(&id) else { return false };
+            if conn.open_gates(&reached) {
+                sendable.push(id);
             }
-            if conn.is_gated() {
-                self.gated.push(id);
-            } else {
-                conn.is_listed = false;
-            }
-            self.conns.insert(id, conn);
-        }
+            conn.is_listed = conn.is_gated();
+            conn.is_listed
+        });
+        self.gated = gated;
     }
 
     /// What waits for a log that can't be written any more is not answered OK, and not for ever without an answer.
@@ -711,7 +717,9 @@ impl Shard {
         if conn.tickets.is_empty() {
             write(&mut conn.out);
             conn.close_reply(Deps::default(), self.pass);
-            self.sendable.push(id);
+            if self.sendable.last() != Some(&id) {
+                self.sendable.push(id);
+            }
         } else {
             let mut bytes = Vec::new();
             write(&mut bytes);
@@ -720,39 +728,32 @@ impl Shard {
     }
 
     fn arrived(&mut self, id: ConnId, ticket: u64, reply: Vec<u8>, deps: Deps) {
-        self.stirred = true;
+        let reached = Reached { here: self.id, committed: self.committed(), ordered: self.ordered(), known: &self.known };
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        let Some(ticket) = conn.ticket(ticket) else { return };
-        ticket.expected = Expected::Arrived(reply, deps);
-        self.flush_tickets(id);
-    }
-
-    fn flush_tickets(&mut self, id: ConnId) {
-        let Some(mut conn) = self.conns.remove(&id) else { return };
+        if !conn.ticket_arrived(ticket, reply, deps) {
+            return;
+        }
         while let Some(ticket) = conn.tickets.pop_front_if(|ticket| matches!(ticket.expected, Expected::Arrived(..))) {
             let Expected::Arrived(bytes, deps) = ticket.expected else { unreachable!("just matched") };
             if !ticket.silent {
                 conn.out.extend_from_slice(&bytes);
             }
-            self.close_reply(&mut conn, id, deps);
+            conn.release_or_gate(deps, &reached, self.pass);
         }
-        self.conns.insert(id, conn);
+        if conn.outstanding == 0 && std::mem::take(&mut conn.waits_for_answers) {
+            self.wakes.push(id);
+        }
+        self.replied(id);
     }
 
-    /// The bytes just put out reflect `deps`: release them or gate them.
-    fn close_reply(&mut self, conn: &mut Connection, id: ConnId, deps: Deps) {
-        for (shard, lsn) in deps.iter() {
-            if !self.is_ordered(shard, lsn) {
-                conn.unordered.add(shard, lsn);
-            }
-        }
-        let open = if deps.iter().all(|(shard, lsn)| self.is_committed(shard, lsn)) { Deps::default() } else { deps };
-        conn.close_reply(open, self.pass);
+    /// Lists the connection for what its newest reply needs next.
+    fn replied(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
         if conn.is_gated() {
             if !std::mem::replace(&mut conn.is_listed, true) {
                 self.gated.push(id);
             }
-        } else {
+        } else if self.sendable.last() != Some(&id) {
             self.sendable.push(id);
         }
     }

@@ -1,6 +1,6 @@
 //! A connection's command: where it runs, and whether it may run now.
 
-use super::connection::{Connection, Expected, Parts};
+use super::connection::{Connection, Expected, Parts, Reached};
 use super::execute::Call;
 use super::{Shard, scan};
 use crate::commands::{self, Command, EngineCommand, Home, Merge, Multi, Route, Run as Handler, flags};
@@ -120,11 +120,20 @@ impl Shard {
         if !self.settings.strict_order {
             return true;
         }
-        let is_outstanding = conn.tickets.iter().any(|ticket| !matches!(ticket.expected, Expected::Arrived(..)));
-        if is_outstanding {
+        if conn.outstanding > 0 {
             return target.is_some() && conn.at == target;
         }
         conn.unordered.iter().all(|(shard, lsn)| Some(shard) == target || self.is_ordered(shard, lsn))
+    }
+
+    /// After `may_go` said no. Most wait for answers of other shards, and nothing else needs to wake them.
+    fn wait_for_order(&mut self, id: ConnId) -> Submit {
+        let conn = self.conns.get_mut(&id).expect("checked by submit");
+        if conn.outstanding == 0 {
+            return self.wait(id);
+        }
+        conn.waits_for_answers = true;
+        Submit::Wait
     }
 
     fn wait(&mut self, id: ConnId) -> Submit {
@@ -146,7 +155,7 @@ impl Shard {
     fn submit_to(&mut self, id: ConnId, target: ShardId, command: &'static Command, args: &[&[u8]]) -> Submit {
         let conn = self.conns.get(&id).expect("checked by submit");
         if !self.may_go(conn, Some(target)) {
-            return self.wait(id);
+            return self.wait_for_order(id);
         }
         if target == self.id {
             return self.run_here(id, command, args);
@@ -163,21 +172,24 @@ impl Shard {
         if self.must_park(command, args) {
             return self.wait(id);
         }
-        let mut conn = self.conns.remove(&id).expect("checked by submit");
-        Self::goes_to(&mut conn, Some(self.id));
+        let conn = self.conns.get_mut(&id).expect("checked by submit");
+        Self::goes_to(conn, Some(self.id));
         let call =
             Call { command, args, db: conn.session.db, protocol: conn.session.protocol, now_ms: self.now_ms, gathered: false };
-        if conn.tickets.is_empty() {
-            let mut out = std::mem::take(&mut conn.out);
-            let needed = self.execute(&call, &mut out);
+        let is_next = conn.tickets.is_empty();
+        // The handler writes right behind the replies before it, unless some of these are still to come.
+        let mut out = if is_next { std::mem::take(&mut conn.out) } else { Vec::new() };
+        let needed = self.execute(&call, &mut out);
+        let deps = Deps::one(self.id, needed);
+        let reached = Reached { here: self.id, committed: self.committed(), ordered: self.ordered(), known: &self.known };
+        let conn = self.conns.get_mut(&id).expect("execution does not touch connections");
+        if is_next {
             conn.out = out;
-            self.close_reply(&mut conn, id, Deps::one(self.id, needed));
+            conn.release_or_gate(deps, &reached, self.pass);
+            self.replied(id);
         } else {
-            let mut bytes = Vec::new();
-            let needed = self.execute(&call, &mut bytes);
-            conn.take_ticket(Expected::Arrived(bytes, Deps::one(self.id, needed)));
+            conn.take_ticket(Expected::Arrived(out, deps));
         }
-        self.conns.insert(id, conn);
         Submit::Done
     }
 
@@ -282,7 +294,7 @@ impl Shard {
     ) -> Submit {
         let conn = self.conns.get(&id).expect("checked by submit");
         if !self.may_go(conn, None) {
-            return self.wait(id);
+            return self.wait_for_order(id);
         }
         if command.writes()
             && let Some(cause) = &self.refusing
@@ -348,7 +360,7 @@ impl Shard {
                 let conn = self.conns.get(&id).expect("checked by submit");
                 // CONFIG, BGSAVE … concern all shards: everything before them has been executed.
                 if !self.may_go(conn, None) {
-                    return self.wait(id);
+                    return self.wait_for_order(id);
                 }
                 let conn = self.conns.get_mut(&id).expect("checked by submit");
                 Self::goes_to(conn, None);

@@ -192,9 +192,20 @@ impl World {
     }
 
     pub fn pass_of(&mut self, index: usize) {
-        let shard = &mut self.shards[index];
-        shard.end_pass(self.now_ms);
-        let requests = shard.take_disk_requests();
+        self.shards[index].end_pass(self.now_ms);
+        let mut requests = self.shards[index].take_disk_requests();
+        if self.random.bool() {
+            // As the server does with small writes of the log: at once, and the pass ends again before its messages leave.
+            let is_log = |request: &DiskRequest| {
+                DiskOwner::of(request.token) == DiskOwner::Log && matches!(request.op, DiskOp::Write { .. })
+            };
+            for request in requests.extract_if(.., |request| is_log(request)).collect::<Vec<_>>() {
+                self.observe(index, &request);
+                self.perform(index, &request);
+            }
+            self.shards[index].end_pass(self.now_ms);
+            requests.append(&mut self.shards[index].take_disk_requests());
+        }
         for to in 0..self.shards.len() {
             let batch = self.shards[index].take_messages(ShardId(to as u16));
             if !batch.is_empty() {
@@ -227,7 +238,11 @@ impl World {
             return;
         }
         let (shard, request) = self.pending.swap_remove(at);
-        let result = if self.fails_now(&request) { self.disk.fail(shard, &request) } else { self.disk.perform(shard, &request) };
+        self.perform(shard, &request);
+    }
+
+    fn perform(&mut self, shard: usize, request: &DiskRequest) {
+        let result = if self.fails_now(request) { self.disk.fail(shard, request) } else { self.disk.perform(shard, request) };
         if let Err(cause) = &result.outcome
             && !self.faulted
         {
