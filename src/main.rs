@@ -6,6 +6,7 @@ mod blocking_disk;
 #[allow(dead_code, unused_imports)]
 mod config;
 mod disk_uring;
+mod inline_ring;
 mod journal;
 mod machine;
 mod mailbox;

@@ -84,6 +84,10 @@ impl Server {
         Client::connect(self.port)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// As kill -9.
     pub fn kill(mut self) {
         self.child.kill().expect("our child");

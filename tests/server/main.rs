@@ -8,4 +8,5 @@ mod bulk;
 mod connections;
 mod differential;
 mod durability;
+mod io_uring;
 mod kill;
