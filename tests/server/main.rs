@@ -5,3 +5,4 @@ mod harness;
 mod admin;
 mod connections;
 mod durability;
+mod stalls;
