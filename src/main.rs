@@ -16,6 +16,7 @@ mod start;
 
 use config::{Config, Start};
 use journal::Level;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let config = match config::from_args(&args, &mut std::io::stdin()) {
         Ok(Start::Print(text)) => {
-            println!("{text}");
+            // Whoever reads it may have seen enough: `| head`.
+            _ = writeln!(std::io::stdout(), "{text}");
             return ExitCode::SUCCESS;
         }
         Ok(Start::Run(config)) => *config,

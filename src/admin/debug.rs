@@ -1,15 +1,13 @@
 //! DEBUG: the few sub-commands that tests of clients need.
 
-use super::saves::{Order, Saving};
 use super::{Admin, Requester, Then, word};
 use crate::server::Question;
-use shards::shard::Shard;
 
 const NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
 local connection, otherwise you need to set this option in the configuration file, and then restart the server.";
 
 impl Admin {
-    pub(super) fn debug(&mut self, requester: Requester, args: &[&[u8]], is_local: bool, shard: &mut Shard, now: i64) {
+    pub(super) fn debug(&mut self, requester: Requester, args: &[&[u8]], is_local: bool) {
         match self.config.text("enable-debug-command") {
             "yes" => {}
             "local" if is_local => {}
@@ -25,9 +23,10 @@ impl Admin {
                 let is_on = *flag != b"0";
                 self.ask(Question::ActiveExpire(is_on), Then::Ok(requester));
             }
-            // Everything is written out in the form that a start would read; it is not read back.
-            ("reload" | "loadaof", _) => {
-                self.order(Order { saving: Saving::Save, requester: Some(requester), export: None }, shard, now);
+            // A client that asks for it wants to see what was read back: an OK without that would be a lie.
+            (name @ ("reload" | "loadaof"), _) => {
+                let text = format!("ERR DEBUG {} is not supported: data is read back at a start only", name.to_uppercase());
+                self.error(requester, &text);
             }
             ("stringmatch-len", [length, pattern]) => {
                 let length = super::integer(length).unwrap_or(0).clamp(0, 1 << 24) as usize;

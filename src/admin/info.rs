@@ -174,10 +174,17 @@ impl Admin {
                 "aof_records_not_committed" => pending, "aof_fsyncs" => sum(stats, |stats| stats.log_syncs),
             );
         }
+        let report = &self.report;
         lines!(out,
-            "recovery" => self.report.found, "recovery_cut_records" => self.report.cut_records,
-            "recovery_cut_bytes" => self.report.cut_bytes,
+            "shardis_recovery" => report.found, "shardis_recovery_crash" => report.crash,
+            "shardis_recovery_cut_records" => report.cut_records, "shardis_recovery_cut_bytes" => report.cut_bytes,
+            "shardis_recovery_mark" => report.mark.map_or_else(|| "none".into(), |seq| seq.to_string()),
         );
+        if logging {
+            for (index, (last, written, durable)) in stats.iter().map(|stats| stats.lsns).enumerate() {
+                _ = write!(out, "shardis_shard_{index}:last_lsn={last},written_lsn={written},durable_lsn={durable}\r\n");
+            }
+        }
         if let Some(cause) = refusing {
             lines!(out, "refusing_writes" => cause);
         }

@@ -19,7 +19,7 @@ use crate::server::{AdminRequest, Control, Question, ServerMessage, Shared, Told
 use saves::Saves;
 use shards::commands::EngineCommand;
 use shards::ids::{ConnId, ShardId};
-use shards::recovery::Opened;
+use shards::recovery::{Crash, Opened};
 use shards::resp::{Protocol, Reply};
 use shards::shard::Shard;
 use shards::transaction::{Job, JobId};
@@ -63,6 +63,8 @@ pub struct StartReport {
     pub cut_records: u64,
     pub cut_bytes: u64,
     pub found: String,
+    pub crash: &'static str,
+    pub mark: Option<u64>,
 }
 
 impl StartReport {
@@ -71,7 +73,15 @@ impl StartReport {
         let (records, bytes) = cuts.fold((0, 0), |(records, bytes), cut| {
             (records + cut.records, bytes + cut.tail.as_ref().map_or(0, |tail| tail.bytes))
         });
-        StartReport { cut_records: records, cut_bytes: bytes, found: opened.summary() }
+        let decision = opened.decision.as_ref();
+        let crash = match decision.map(|decision| &decision.crash) {
+            None => "none",
+            Some(Crash::Clean) => "clean",
+            Some(Crash::Process) => "process",
+            Some(Crash::PowerLoss(_)) => "power-loss",
+        };
+        let mark = decision.and_then(|decision| decision.mark).map(|seq| seq.0);
+        StartReport { cut_records: records, cut_bytes: bytes, found: opened.summary(), crash, mark }
     }
 }
 
@@ -155,7 +165,7 @@ impl Admin {
             }
             EngineCommand::Export => self.export(requester, &args, shard, now),
             EngineCommand::Shutdown => self.shutdown_command(requester, &args, shard, now),
-            EngineCommand::Debug => self.debug(requester, &args, request.is_local, shard, now),
+            EngineCommand::Debug => self.debug(requester, &args, request.is_local),
             EngineCommand::ClientList => self.client_list(requester, &args),
             EngineCommand::ClientKill => self.client_kill(requester, &args),
             EngineCommand::ClientPause => self.client_pause(requester, &args, now),

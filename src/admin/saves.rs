@@ -264,8 +264,8 @@ impl Admin {
         let unsaved = self.saves.changes - self.saves.saved_changes;
         let age_s = (now - self.saves.last_save_ms) / 1000;
         let is_due = |point: &SavePoint| unsaved >= point.changes && age_s as u64 > point.seconds;
-        // With a log, everything is on the disk already: a base would only write it twice. The log's own growth decides.
-        let point = self.config.save_points().into_iter().find(is_due).filter(|_| !logging);
+        // As Redis, with a log too: the base is what the next start reads first, and the log behind it is short.
+        let point = self.config.save_points().into_iter().find(is_due);
         if let Some(point) = point {
             journal::notice(&format!("{} changes in {} seconds. Saving...", point.changes, point.seconds));
             let export = self.export_on_save();

@@ -66,12 +66,22 @@ fn apply_flags(loader: &mut Loader, words: &[String]) -> Result<(), FileError> {
         let result = match flag.split_once('=') {
             Some((name, value)) if values == 0 => loader.directive(name, &[value.to_string()]),
             Some(_) => Err("wrong number of arguments".into()),
-            None => loader.directive(flag, &tail[..values]),
+            None => loader.directive(flag, &words_of(flag, &tail[..values])),
         };
         result.map_err(fail)?;
         rest = &tail[values..];
     }
     Ok(())
+}
+
+/// As Redis: `--save "3600 1 300 10"` is one argument of the command line, and several words.
+fn words_of(flag: &str, values: &[String]) -> Vec<String> {
+    match values {
+        [points] if flag.eq_ignore_ascii_case("save") && !points.is_empty() => {
+            points.split_ascii_whitespace().map(String::from).collect()
+        }
+        _ => values.to_vec(),
+    }
 }
 
 /// For `--help` and `--version`.

@@ -160,6 +160,7 @@ fn the_command_line_is_that_of_redis() {
     ]);
     let config = config.expect("loads");
     assert_eq!((config.port(), config.text("save"), config.text("list-max-listpack-size")), (7000, "900 1 300 10", "-3"));
+    assert_eq!(args(&["--save", "3600 1 300 10", "--port", "7"]).expect("loads").text("save"), "3600 1 300 10");
     assert_eq!(args(&["--save", "", "--appendonly=yes"]).expect("loads").text("save"), "");
     let config = args(&["-", "--port", "2"]).expect("loads");
     assert_eq!((config.port(), config.text("maxmemory")), (2, "1024"));

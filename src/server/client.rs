@@ -122,7 +122,6 @@ pub struct Client {
     /// Bytes of the engine's output that were sent but not taken off it yet.
     sent: usize,
     pub last_active_ms: i64,
-    pub last_command: &'static str,
 }
 
 impl Client {
@@ -142,7 +141,6 @@ impl Client {
             closing: false,
             sent: 0,
             last_active_ms: now_ms,
-            last_command: "NULL",
         }
     }
 

@@ -153,6 +153,8 @@ pub struct ShardStats {
     pub expired: u64,
     pub log_bytes: u64,
     pub log_syncs: u64,
+    /// Last, written, durable.
+    pub lsns: (u64, u64, u64),
     pub committed_behind: u64,
     pub clients: u64,
     pub input_max: u64,

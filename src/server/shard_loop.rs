@@ -90,6 +90,7 @@ pub struct ShardLoop {
     head: Option<Head>,
     said_ready: bool,
     said_refusing: bool,
+    said_postponed: bool,
     connections_received: u64,
     passes: u64,
     next_client_check_ms: i64,
@@ -185,6 +186,7 @@ impl ShardLoop {
             head: parts.head,
             said_ready: false,
             said_refusing: false,
+            said_postponed: false,
             connections_received: 0,
             passes: 0,
             next_client_check_ms: 0,
@@ -462,6 +464,16 @@ impl ShardLoop {
         {
             journal::warning(&format!("{} refuses writes from now on: {cause}", self.core.id));
         }
+        if let Some(cause) = self.core.shard.postponed() {
+            if !std::mem::replace(&mut self.said_postponed, true) {
+                journal::warning(&format!(
+                    "{}: the log's next segment could not be made and is tried again; writes go on as long as there is room: {cause}",
+                    self.core.id
+                ));
+            }
+        } else {
+            self.said_postponed = false;
+        }
         if !self.said_ready && self.core.shard.is_ready() {
             self.said_ready = true;
             self.tell(ShardId(0), ServerMessage::Ready);
@@ -598,7 +610,7 @@ impl ShardLoop {
     fn list_clients(&self, filter: &ClientFilter, now: i64) -> Vec<(u64, Vec<u8>)> {
         let line = |client: &Client| {
             let session = self.core.shard.session(client.id)?;
-            let line = shards::commands::client_line(session, now, client.last_command);
+            let line = shards::commands::client_line(session, now);
             Some((client.id.0, line))
         };
         self.matching(filter, now).filter_map(line).collect()
@@ -619,6 +631,7 @@ impl ShardLoop {
             expired: shard.stats.expired_keys,
             log_bytes: shard.log().bytes_appended,
             log_syncs: shard.log().syncs,
+            lsns: (shard.log().last_lsn().0, shard.log().written_lsn().0, shard.log().durable_lsn().0),
             committed_behind: shard.log().last_lsn().0 - shard.committed().0.min(shard.log().last_lsn().0),
             clients: self.clients.len() as u64,
             input_max: self.clients.values().map(Client::input_bytes).max().unwrap_or(0) as u64,

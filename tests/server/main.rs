@@ -10,3 +10,4 @@ mod differential;
 mod durability;
 mod io_uring;
 mod kill;
+mod stalls;

@@ -176,15 +176,16 @@ fn setinfo(home: &mut Home<'_>, args: &[&[u8]]) {
 
 /// CLIENT INFO
 fn info(home: &mut Home<'_>, _args: &[&[u8]]) {
-    let mut line = client_line(home.session, home.now_ms, "client|info");
+    let mut line = client_line(home.session, home.now_ms);
     line.push(b'\n');
     home.reply.verbatim(b"txt", &line);
 }
 
 /// One client as CLIENT LIST and CLIENT INFO show it, without a line end. What the network layer alone knows (buffers,
 /// the descriptor, subscriptions) is 0 here.
-pub fn client_line(session: &Session, now_ms: i64, last_command: &str) -> Vec<u8> {
+pub fn client_line(session: &Session, now_ms: i64) -> Vec<u8> {
     let age_s = (now_ms - session.created_ms).max(0) / 1000;
+    let last_command = if session.last_command.is_empty() { "NULL" } else { session.last_command };
     let protocol = if session.protocol == Protocol::Resp3 { 3 } else { 2 };
     let client_flags = match (session.no_evict, session.no_touch) {
         (false, false) => "N",

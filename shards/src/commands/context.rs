@@ -26,6 +26,8 @@ pub struct Session {
     pub peer: String,
     pub local: String,
     pub created_ms: i64,
+    /// `client|list`; empty before the first one.
+    pub last_command: &'static str,
     /// `QUIT` was answered: close after the reply is sent.
     pub close_after_reply: bool,
 }

@@ -74,7 +74,9 @@ pub enum LogNews {
     Prepared { segment: SegmentName, bytes: u64 },
     /// The log goes on in this segment; `end` is the previous one's last LSN.
     Rotated { to: SegmentName, end: Lsn },
-    /// A write, sync or create failed. Nothing is written any more.
+    /// The next segment could not be made (a full disk, as a rule), and the current one goes on: `prepare_again` later.
+    Postponed(String),
+    /// A write or sync failed, or there is no segment. Nothing is written any more.
     Fault(String),
 }
 
@@ -148,6 +150,8 @@ pub struct LogWriter {
     /// After the log was switched off: operations still under way, and the files to close behind them.
     draining: Vec<u64>,
     drained: Vec<FileId>,
+    /// Removals of files that could not be made: whether they succeed does not matter, a start removes what is not listed.
+    removals: Vec<u64>,
     last: Lsn,
     written: Lsn,
     durable: Lsn,
@@ -188,6 +192,7 @@ impl LogWriter {
             unsynced: Vec::new(),
             draining: Vec::new(),
             drained: Vec::new(),
+            removals: Vec::new(),
             last: Lsn(0),
             written: Lsn(0),
             durable: Lsn(0),
@@ -400,6 +405,13 @@ impl LogWriter {
         }
     }
 
+    /// After `LogNews::Postponed`.
+    pub fn prepare_again(&mut self, disk: &mut DiskQueue) {
+        if self.enabled && self.current.is_some() {
+            self.prepare_ahead(disk);
+        }
+    }
+
     fn prepare_ahead(&mut self, disk: &mut DiskQueue) {
         if let Preparation::Idle = self.next {
             let unused = self.prepare(write_mode(self.mode), disk);
@@ -490,7 +502,14 @@ impl LogWriter {
     // --- Completions -----------------------------------------------------------------------------------------------
 
     pub fn disk_done(&mut self, token: u64, outcome: &Result<(), String>, disk: &mut DiskQueue) {
+        if let Some(at) = self.removals.iter().position(|&t| t == token) {
+            self.removals.swap_remove(at);
+            return;
+        }
         if let Err(cause) = outcome {
+            if self.postpone(token, cause, disk) {
+                return;
+            }
             self.faulty = true;
             self.news.push_back(LogNews::Fault(cause.clone()));
             return;
@@ -539,6 +558,23 @@ impl LogWriter {
             self.start_sync(disk);
         }
         true
+    }
+
+    /// A segment made ahead of its use that could not even be created has taken nothing that was acknowledged.
+    fn postpone(&mut self, token: u64, cause: &str, disk: &mut DiskQueue) -> bool {
+        let current = self.current.as_ref().map(|current| current.segment.mode);
+        match std::mem::replace(&mut self.next, Preparation::Idle) {
+            Preparation::Creating(segment, t) if t == token && current == Some(segment.mode) && !self.faulty => {
+                // What the disk had room for would be missing to the current segment.
+                self.removals.push(disk.push(DiskOwner::Log, DiskOp::Remove { path: segment.name.path() }));
+                self.news.push_back(LogNews::Postponed(cause.into()));
+                true
+            }
+            other => {
+                self.next = other;
+                false
+            }
+        }
     }
 
     fn preparation_done(&mut self, token: u64, disk: &mut DiskQueue) {
@@ -591,6 +627,59 @@ impl Current {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The directory's requests are answered until nothing is left, those that create a file with `create`.
+    fn run(log: &mut LogWriter, disk: &mut DiskQueue, create: &Result<(), String>) -> Vec<LogNews> {
+        let mut news = Vec::new();
+        loop {
+            let requests = disk.take();
+            if requests.is_empty() {
+                return news;
+            }
+            for request in requests {
+                let is_create = matches!(request.op, DiskOp::Create { .. });
+                log.disk_done(request.token, if is_create { create } else { &Ok(()) }, disk);
+                while let Some(one) = log.take_news() {
+                    if let LogNews::Prepared { segment, .. } = &one {
+                        log.listed(segment.id, disk);
+                    }
+                    news.push(one);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_disk_without_room_for_the_next_segment_takes_writes_into_the_current_one() {
+        for mode in [FsyncMode::Always, FsyncMode::Everysec] {
+            let mut disk = DiskQueue::default();
+            let mut log = LogWriter::new(ShardId(0), 1, Generation(1), mode, true, SegmentBytes::default(), 1);
+            log.prepare(write_mode(mode), &mut disk);
+            // The first segment comes alone: the next one is asked for when it is in use.
+            let first = disk.take().remove(0).token;
+            log.disk_done(first, &Ok(()), &mut disk);
+            let full = Err("no space left on the device".to_string());
+            let news = run(&mut log, &mut disk, &full);
+            assert!(news.contains(&LogNews::Postponed("no space left on the device".into())), "{news:?}");
+            assert!(!log.faulty() && !log.is_preparing());
+            let lsn = log.append_write(b"");
+            log.commit(&mut disk);
+            assert_eq!(run(&mut log, &mut disk, &full), []);
+            assert_eq!(log.written_lsn(), lsn);
+            log.prepare_again(&mut disk);
+            run(&mut log, &mut disk, &Ok(()));
+            assert!(log.has_ready(write_mode(mode)), "room again");
+        }
+    }
+
+    #[test]
+    fn without_any_segment_a_failed_creation_is_a_fault() {
+        let mut disk = DiskQueue::default();
+        let mut log = LogWriter::new(ShardId(0), 1, Generation(1), FsyncMode::Everysec, true, SegmentBytes::default(), 1);
+        log.prepare(WriteMode::Buffered, &mut disk);
+        assert_eq!(run(&mut log, &mut disk, &Err("full".into())), [LogNews::Fault("full".into())]);
+        assert!(log.faulty());
+    }
 
     #[test]
     fn segments_made_ahead_stay_within_the_bound() {

@@ -34,6 +34,8 @@ use std::any::Any;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+/// A segment that could not be made is tried again so much later.
+const PREPARE_AGAIN_MS: i64 = 1000;
 /// `appendfsync everysec`: a write that is acknowledged but older than this and not behind a complete mark makes replies to writes wait.
 pub const EVERYSEC_BOUND_MS: i64 = 2000;
 /// Keys deleted by one step of active expiry.
@@ -178,6 +180,8 @@ pub struct Shard {
     refusing: Option<String>,
     refusing_since_ms: i64,
     next_expire_ms: i64,
+    /// Why the log's next segment could not be made, and when it is tried again.
+    postponed: Option<(String, i64)>,
     has_garbage: bool,
 }
 
@@ -247,6 +251,7 @@ impl Shard {
             refusing: None,
             refusing_since_ms: 0,
             next_expire_ms: start.now_ms,
+            postponed: None,
             has_garbage: false,
         };
         if start.logged {
@@ -285,6 +290,11 @@ impl Shard {
     /// Why writes are refused, if they are.
     pub fn refusing(&self) -> Option<&str> {
         self.refusing.as_deref()
+    }
+
+    /// Why there is no room for more of the log, while there is still some.
+    pub fn postponed(&self) -> Option<&str> {
+        self.postponed.as_ref().map(|(cause, _)| &cause[..])
     }
 
     pub fn take_disk_requests(&mut self) -> Vec<DiskRequest> {
@@ -563,10 +573,12 @@ impl Shard {
         while let Some(news) = self.log.take_news() {
             match news {
                 LogNews::Prepared { segment, bytes } => {
+                    self.postponed = None;
                     let forget = self.forget.take();
                     self.send_coordinator(Message::List { segment, bytes, forget });
                 }
                 LogNews::Rotated { .. } => {}
+                LogNews::Postponed(cause) => self.postponed = Some((cause, self.now_ms + PREPARE_AGAIN_MS)),
                 LogNews::Fault(cause) => {
                     self.refuse(format!("{}: {cause}", self.id));
                     self.send_coordinator(Message::Fault { cause });
@@ -598,6 +610,7 @@ impl Shard {
     pub fn end_pass(&mut self, now_ms: i64) {
         self.now_ms = self.now_ms.max(now_ms);
         self.expire();
+        self.prepare_again();
         self.has_garbage = self.keyspace.reclaim(RECLAIM_ENTRIES_PER_PASS);
         self.drain_inner();
         self.step_base();
@@ -615,6 +628,15 @@ impl Shard {
         self.give_up();
         self.wake();
         self.pass += 1;
+    }
+
+    fn prepare_again(&mut self) {
+        if let Some((_, due_ms)) = &mut self.postponed
+            && *due_ms <= self.now_ms
+        {
+            *due_ms = self.now_ms + PREPARE_AGAIN_MS;
+            self.log.prepare_again(&mut self.disk);
+        }
     }
 
     /// True when the next pass has work to do without any event: the driver must not sleep.

@@ -26,7 +26,8 @@ impl Shard {
             Ok(command) => command,
             Err(text) => return self.refuse_command(id, &text),
         };
-        let Some(conn) = self.conns.get(&id) else { return Submit::Done };
+        let Some(conn) = self.conns.get_mut(&id) else { return Submit::Done };
+        conn.session.last_command = command.name;
         if !conn.session.authenticated && !self.settings.requirepass.is_empty() && command.flags & flags::NO_AUTH == 0 {
             return self.refuse_command(id, "NOAUTH Authentication required.");
         }
