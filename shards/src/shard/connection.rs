@@ -83,7 +83,12 @@ pub struct Connection {
     pub waiting: bool,
     /// Listed among the shard's gated connections.
     pub is_listed: bool,
+    /// About how big the replies of other shards are: from this it is judged how many may be on their way.
+    pub reply_bytes: usize,
 }
+
+/// Assumed until the first reply has come: some big ones are enough to fill memory when many connections ask at once.
+const REPLY_BYTES_AT_FIRST: usize = 256 * 1024;
 
 impl Connection {
     pub fn new(session: Session) -> Connection {
@@ -99,6 +104,7 @@ impl Connection {
             unordered: Deps::default(),
             waiting: false,
             is_listed: false,
+            reply_bytes: REPLY_BYTES_AT_FIRST,
         }
     }
 

@@ -366,6 +366,11 @@ impl Shard {
         self.conns.get(&conn).map_or(0, |conn| conn.tickets.len())
     }
 
+    /// About how many bytes these will be, judged by the last that came.
+    pub fn bytes_outstanding(&self, conn: ConnId) -> usize {
+        self.conns.get(&conn).map_or(0, |conn| conn.tickets.len().saturating_mul(conn.reply_bytes))
+    }
+
     pub fn sent(&mut self, conn: ConnId, bytes: usize) {
         if let Some(conn) = self.conns.get_mut(&conn) {
             conn.sent(bytes);
@@ -722,8 +727,10 @@ impl Shard {
     fn arrived(&mut self, id: ConnId, ticket: u64, reply: Vec<u8>, deps: Deps) {
         self.stirred = true;
         let Some(conn) = self.conns.get_mut(&id) else { return };
+        let bytes = reply.len();
         let Some(ticket) = conn.ticket(ticket) else { return };
         ticket.expected = Expected::Arrived(reply, deps);
+        conn.reply_bytes = bytes.max(conn.reply_bytes / 2);
         self.flush_tickets(id);
     }
 
