@@ -54,14 +54,16 @@ fn check(seed: u64, protocol: u8, pipeline_max: usize) {
     let redis = Redis::start(their_dir.path(), &["--save", "", "--appendonly", "no", "--databases", "4"]);
     let (mut ours, mut theirs) = (Raw::connect(server.port), Raw::connect(redis.port));
     let hello = format!("HELLO {protocol}");
-    (ours.run(&hello), theirs.run(&hello));
+    ours.run(&hello);
+    theirs.run(&hello);
     let mut generator = Generator { random: fastrand::Rng::with_seed(seed), templates: TEMPLATES.to_vec() };
     let mut history: Vec<String> = Vec::new();
     let mut step = 0;
     while step < steps {
         let count = 1 + generator.random.usize(..pipeline_max);
         let commands: Vec<Args> = (0..count).map(|_| command(&mut generator, &mut ours, &mut theirs)).collect();
-        (ours.send(&commands), theirs.send(&commands));
+        ours.send(&commands);
+        theirs.send(&commands);
         for args in &commands {
             let (our_reply, their_reply) = (ours.reply(), theirs.reply());
             assert!(
@@ -108,7 +110,8 @@ fn command(generator: &mut Generator, ours: &mut Raw, theirs: &mut Raw) -> Args 
 fn compare_states(ours: &mut Raw, theirs: &mut Raw, seed: u64) {
     for db in 0..DATABASES {
         let select = format!("SELECT {db}");
-        (ours.run(&select), theirs.run(&select));
+        ours.run(&select);
+        theirs.run(&select);
         let keys = theirs.run("KEYS *");
         let names: BTreeSet<Vec<u8>> = shards::resp::decode_command(&keys)
             .map(|(names, _)| names.into_iter().map(<[u8]>::to_vec).collect())
