@@ -22,8 +22,9 @@ use std::time::{Duration, Instant};
 
 /// With more output than this pending, no further requests of the connection are run.
 const OUTPUT_PENDING_MAX: usize = 1 << 20;
-/// Likewise with so many replies to come from other shards, of whatever size.
+/// Likewise with so many replies to come from other shards, or with so many bytes as those may be, judged by the last that came.
 const REPLIES_OUTSTANDING_MAX: usize = 256;
+const BYTES_OUTSTANDING_MAX: usize = 4 << 20;
 /// How often that is looked at within a pipeline.
 const COMMANDS_PER_CHECK: u32 = 16;
 /// Bytes read of one connection before others get their turn.
@@ -296,6 +297,7 @@ impl Client {
     pub fn is_congested(&self, core: &Core) -> bool {
         core.shard.output_pending(self.id) - self.sent > OUTPUT_PENDING_MAX
             || core.shard.replies_outstanding(self.id) > REPLIES_OUTSTANDING_MAX
+            || core.shard.bytes_outstanding(self.id) > BYTES_OUTSTANDING_MAX
     }
 
     /// False: not taken, it has to wait.

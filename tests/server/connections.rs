@@ -190,3 +190,53 @@ fn idle_connections_are_closed_after_the_timeout() {
     assert_eq!(client.call("ping"), Reply::Simple("PONG".into()));
     assert_eq!(client.try_reply(), None);
 }
+
+#[test]
+fn a_string_beyond_the_limit_is_refused_before_it_arrives() {
+    both(|server| {
+        let mut client = server.client();
+        client.send(format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n${}\r\n", (512 << 20) + 1).as_bytes());
+        assert_eq!(client.reply(), Reply::Error("ERR Protocol error: invalid bulk length".into()));
+        assert_eq!(client.try_reply(), None);
+    });
+}
+
+#[test]
+fn a_request_beyond_the_query_buffer_limit_ends_the_connection() {
+    both(|server| {
+        assert_eq!(server.client().call("config set client-query-buffer-limit 2097152"), ok());
+        let mut client = server.client();
+        client.send(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000000\r\n");
+        let piece = vec![b'x'; 100_000];
+        let sent = (0..1000).take_while(|_| client.stream.write_all(&piece).is_ok()).count();
+        assert!((20..200).contains(&sent), "{sent} pieces were taken");
+        assert_eq!(server.client().call("get a"), Reply::Null);
+    });
+}
+
+/// One that never reads, one that is reset, one that goes away within a request.
+#[test]
+fn peers_that_misbehave_are_forgotten_and_disturb_nobody() {
+    both(|server| {
+        let mut client = server.client();
+        assert_eq!(client.call_args(&[b"SET", b"a", &vec![b'x'; 1_000_000]]), ok());
+        for round in 0..50 {
+            let mut bad = server.client();
+            bad.send(&encode(&[b"GET", b"a"]).repeat(100));
+            if round % 2 == 0 {
+                bad.stream.shutdown(Shutdown::Both).expect("a socket");
+            } else {
+                bad.send(b"*2\r\n$3\r\nGET\r\n$1");
+                bad.stream.shutdown(Shutdown::Write).expect("a socket");
+            }
+            assert_eq!(client.call("ping"), Reply::Simple("PONG".into()));
+        }
+        let peak: u64 = client.info("used_memory_peak").parse().expect("a number");
+        assert!(peak < 1500 << 20, "{peak} bytes were taken for replies that nobody reads");
+        let begun = std::time::Instant::now();
+        while client.info("connected_clients") != "1" {
+            assert!(begun.elapsed().as_secs() < 20, "{} connections are left", client.info("connected_clients"));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    });
+}

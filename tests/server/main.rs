@@ -5,6 +5,7 @@ mod harness;
 mod admin;
 mod bad_files;
 mod bulk;
+mod clients;
 mod connections;
 mod differential;
 mod durability;

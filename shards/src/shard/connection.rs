@@ -106,7 +106,12 @@ pub struct Connection {
     pub waiting: bool,
     /// Listed among the shard's gated connections.
     pub is_listed: bool,
+    /// About how big the replies of other shards are: from this it is judged how many may be on their way.
+    pub reply_bytes: usize,
 }
+
+/// Assumed until the first reply has come: some big ones are enough to fill memory when many connections ask at once.
+const REPLY_BYTES_AT_FIRST: usize = 256 * 1024;
 
 impl Connection {
     pub fn new(session: Session) -> Connection {
@@ -124,6 +129,7 @@ impl Connection {
             waits_for_answers: false,
             waiting: false,
             is_listed: false,
+            reply_bytes: REPLY_BYTES_AT_FIRST,
         }
     }
 
@@ -213,8 +219,10 @@ impl Connection {
     pub fn ticket_arrived(&mut self, id: u64, reply: Vec<u8>, deps: Deps) -> bool {
         let Some(ticket) = self.ticket(id) else { return false };
         assert!(!matches!(ticket.expected, Expected::Arrived(..)), "a ticket is answered once");
+        let bytes = reply.len();
         ticket.expected = Expected::Arrived(reply, deps);
         self.outstanding -= 1;
+        self.reply_bytes = bytes.max(self.reply_bytes / 2);
         true
     }
 

@@ -382,6 +382,11 @@ impl Shard {
         self.conns.get(&conn).map_or(0, |conn| conn.tickets.len())
     }
 
+    /// About how many bytes these will be, judged by the last that came.
+    pub fn bytes_outstanding(&self, conn: ConnId) -> usize {
+        self.conns.get(&conn).map_or(0, |conn| conn.tickets.len().saturating_mul(conn.reply_bytes))
+    }
+
     pub fn sent(&mut self, conn: ConnId, bytes: usize) {
         if let Some(conn) = self.conns.get_mut(&conn) {
             conn.sent(bytes);
