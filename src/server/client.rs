@@ -31,9 +31,9 @@ const COMMANDS_PER_CHECK: u32 = 16;
 const READ_BYTES_PER_TURN: usize = 1 << 20;
 /// Input buffers up to this size are kept by a connection.
 const INPUT_KEPT_BYTES: usize = 4096;
-/// With more pipelined requests behind a request that waits, replies are kept back to leave together: for so long, and while they
-/// are fewer than so many bytes.
-const REPLIES_KEPT_MS: i64 = 2;
+/// While a pipeline's request waits for another shard, or its reply is on its way, replies are kept back to leave together: for so
+/// long, and while they are fewer than so many bytes.
+const REPLIES_KEPT_MS: i64 = 4;
 const REPLIES_KEPT_BYTES: usize = 16 * 1024;
 /// Sent bytes are taken off the engine's buffer when they are this many, or all.
 const SENT_BYTES_MIN: usize = 1 << 20;
@@ -334,7 +334,7 @@ impl Client {
     /// Whether replies had better wait for those of the requests that are already here: a pipeline that goes from shard to shard would
     /// otherwise send each reply by itself.
     pub fn keeps_replies(&mut self, core: &Core, now_ms: i64) -> bool {
-        if !self.waits || core.shard.output(self.id).len() - self.sent > REPLIES_KEPT_BYTES {
+        if !(self.waits || core.shard.replies_outstanding(self.id) > 0) || core.shard.output(self.id).len() - self.sent > REPLIES_KEPT_BYTES {
             return false;
         }
         now_ms < *self.keeps_until_ms.get_or_insert(now_ms + REPLIES_KEPT_MS)

@@ -293,7 +293,7 @@ impl ShardLoop {
             Progress::Broken => return self.close(id),
         }
         let Some(client) = self.clients.get(&id) else { return };
-        if client.closing || (client.keeps_until_ms.is_some() && !client.waits) {
+        if client.closing || client.keeps_until_ms.is_some() {
             self.touched.push(id);
         }
         if client.waits && self.core.paused.is_some() {

@@ -55,6 +55,10 @@ impl KeyBlock {
         self.block.len()
     }
 
+    pub fn first_byte(&self) -> Option<u8> {
+        self.block.first().copied()
+    }
+
     /// Bytes of the keys that lie in the block.
     pub fn blob_bytes(&self) -> usize {
         self.start(self.count())

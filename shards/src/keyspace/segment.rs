@@ -55,6 +55,10 @@ impl Segment {
         self.keys.find(hash as u8, key, self.long_keys())
     }
 
+    pub fn first_byte(&self) -> Option<u8> {
+        self.keys.first_byte()
+    }
+
     pub fn key(&self, slot: usize) -> &[u8] {
         self.keys.key(slot, self.long_keys())
     }

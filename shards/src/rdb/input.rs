@@ -140,6 +140,16 @@ impl<S: Source> Input<S> {
         }
     }
 
+    /// The next `len` bytes where they lie, if they are buffered and not many; consumes them.
+    pub fn borrow(&mut self, len: u64) -> Option<&[u8]> {
+        let start = self.pos;
+        if len > (self.end - start) as u64 {
+            return None;
+        }
+        self.pos += len as usize;
+        Some(&self.buffer[start..self.pos])
+    }
+
     /// `None` when the file ends before; then all of it was consumed.
     pub fn bytes_unless_end(&mut self, len: u64) -> Result<Option<Vec<u8>>> {
         let mut bytes = Vec::with_capacity(len.min(GROWTH_STEP as u64) as usize);

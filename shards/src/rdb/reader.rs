@@ -173,7 +173,7 @@ impl<S: Source> Reader<S> {
     fn read_value(&mut self, type_code: u8, key: &[u8]) -> Result<Value> {
         let offset = self.input.offset();
         match type_code {
-            type_code::STRING => Ok(Value::Str(Str::new(&self.string()?))),
+            type_code::STRING => self.str_value(),
             _ => {
                 let cause = format!("value type {type_code} of key '{}' is not supported", key.escape_ascii());
                 Err(Error::unsupported(self.input.path(), offset, cause))
@@ -221,11 +221,31 @@ impl<S: Source> Reader<S> {
         let offset = self.input.offset();
         match self.length()? {
             Length::Plain(len) => self.input.bytes(len),
-            Length::Special(special::INT8) => Ok(decimal(i8::from_le_bytes(self.input.array()?))),
-            Length::Special(special::INT16) => Ok(decimal(i16::from_le_bytes(self.input.array()?))),
-            Length::Special(special::INT32) => Ok(decimal(i32::from_le_bytes(self.input.array()?))),
-            Length::Special(special::LZF) => self.lzf_string(offset),
-            Length::Special(form) => Err(self.input.corrupt(offset, format!("unknown string form {form}"))),
+            Length::Special(form) => self.special_string(form, offset),
+        }
+    }
+
+    fn special_string(&mut self, form: u8, offset: u64) -> Result<Vec<u8>> {
+        match form {
+            special::INT8 => Ok(decimal(i8::from_le_bytes(self.input.array()?))),
+            special::INT16 => Ok(decimal(i16::from_le_bytes(self.input.array()?))),
+            special::INT32 => Ok(decimal(i32::from_le_bytes(self.input.array()?))),
+            special::LZF => self.lzf_string(offset),
+            form => Err(self.input.corrupt(offset, format!("unknown string form {form}"))),
+        }
+    }
+
+    /// A string's value is made from the buffer: most need no memory between.
+    fn str_value(&mut self) -> Result<Value> {
+        let offset = self.input.offset();
+        match self.length()? {
+            Length::Plain(len) => {
+                if let Some(bytes) = self.input.borrow(len) {
+                    return Ok(Value::Str(Str::new(bytes)));
+                }
+                Ok(Value::Str(Str::new(&self.input.bytes(len)?)))
+            }
+            Length::Special(form) => Ok(Value::Str(Str::new(&self.special_string(form, offset)?))),
         }
     }
 
