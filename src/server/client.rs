@@ -311,7 +311,9 @@ impl Client {
     /// Whether replies had better wait for those of the requests that are already here: a pipeline that goes from shard to shard would
     /// otherwise send each reply by itself.
     pub fn keeps_replies(&mut self, core: &Core, now_ms: i64) -> bool {
-        if !(self.waits || core.shard.replies_outstanding(self.id) > 0) || core.shard.output(self.id).len() - self.sent > REPLIES_KEPT_BYTES {
+        if !(self.waits || core.shard.replies_outstanding(self.id) > 0)
+            || core.shard.output(self.id).len() - self.sent > REPLIES_KEPT_BYTES
+        {
             return false;
         }
         now_ms < *self.keeps_until_ms.get_or_insert(now_ms + REPLIES_KEPT_MS)

@@ -178,11 +178,7 @@ fn check_db(db: DbIndex, databases: DbIndex, path: &str, offset: u64) -> Result<
     if db < databases {
         return Ok(());
     }
-    Err(Error::corrupt(
-        path,
-        offset,
-        format!("database {db}, but the configuration has {databases} (directive databases)"),
-    ))
+    Err(Error::corrupt(path, offset, format!("database {db}, but the configuration has {databases} (directive databases)")))
 }
 
 fn load_commands(disk: &dyn Disk, file: &BaseFile, keyspace: &mut Keyspace) -> Result<()> {

@@ -5,9 +5,9 @@
 //!                    ^ may be sent            ^ each gate: end of its bytes, and what must be committed first
 //! ```
 
+use super::Known;
 use crate::commands::{Command, Merge, Session};
 use crate::ids::{ConnId, Lsn, ShardId};
-use super::Known;
 use crate::transaction::Deps;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
