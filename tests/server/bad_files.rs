@@ -98,7 +98,7 @@ fn all_is_there(dir: &Dir) {
     let mut client = server.client();
     assert_eq!(client.call("dbsize"), Reply::Integer(600));
     assert_eq!(client.call("get log:299"), bulk("299"));
-    assert_eq!((client.info("recovery_cut_bytes"), client.info("recovery_cut_records")), ("0".into(), "0".into()));
+    assert_eq!((client.info("shardis_recovery_cut_bytes"), client.info("shardis_recovery_cut_records")), ("0".into(), "0".into()));
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_torn_end_of_the_newest_log_is_cut_and_reported() {
     let log = server.log();
     assert!(log.contains(&format!("{name} @ ")) && log.contains("bytes were cut off"), "{log}");
     let mut client = server.client();
-    assert_ne!(client.info("recovery_cut_bytes"), "0");
+    assert_ne!(client.info("shardis_recovery_cut_bytes"), "0");
     let Reply::Integer(keys) = client.call("dbsize") else { panic!("a number") };
     assert!((500..600).contains(&keys), "{keys}");
 }
