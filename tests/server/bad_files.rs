@@ -98,7 +98,10 @@ fn all_is_there(dir: &Dir) {
     let mut client = server.client();
     assert_eq!(client.call("dbsize"), Reply::Integer(600));
     assert_eq!(client.call("get log:299"), bulk("299"));
-    assert_eq!((client.info("shardis_recovery_cut_bytes"), client.info("shardis_recovery_cut_records")), ("0".into(), "0".into()));
+    assert_eq!(
+        (client.info("shardis_recovery_cut_bytes"), client.info("shardis_recovery_cut_records")),
+        ("0".into(), "0".into())
+    );
 }
 
 #[test]
