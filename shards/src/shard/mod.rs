@@ -124,6 +124,8 @@ pub struct Shard {
     log: LogWriter,
     /// What acknowledging means: follows `appendfsync`, but leaves `always` only when the mark is durable everywhere.
     ack_mode: FsyncMode,
+    /// Of the newest complete mark: what a power loss would be judged by.
+    complete_mode: FsyncMode,
     random: fastrand::Rng,
     now_ms: i64,
     pass: u64,
@@ -167,9 +169,12 @@ pub struct Shard {
     waits: Vec<MarkWait>,
     mode_wanted: Option<FsyncMode>,
     dirty_sent: bool,
-    /// Time of the oldest write behind the last placed mark, and of the oldest behind the last complete one.
+    /// Time of the oldest write behind the last placed mark.
     oldest_after_mark_ms: Option<i64>,
-    oldest_in_mark_ms: Option<i64>,
+    /// Per placed mark that is not complete, in order: its number, and the time of the oldest write that only it covers.
+    oldest_in_marks: VecDeque<(Seq, i64)>,
+    /// The last mark that was placed here.
+    last_mark: Seq,
     held_at: Option<Lsn>,
 
     base: Option<BaseWriter>,
@@ -205,6 +210,7 @@ impl Shard {
             keyspace: start.keyspace,
             log,
             ack_mode: start.mode,
+            complete_mode: start.mode,
             random: seeds,
             now_ms: start.now_ms,
             pass: 0,
@@ -242,7 +248,8 @@ impl Shard {
             mode_wanted: None,
             dirty_sent: false,
             oldest_after_mark_ms: None,
-            oldest_in_mark_ms: None,
+            oldest_in_marks: VecDeque::new(),
+            last_mark: Seq(0),
             held_at: None,
             base: None,
             base_first_segment: 0,
@@ -439,7 +446,7 @@ impl Shard {
             return self.log.last_lsn();
         }
         match self.ack_mode {
-            FsyncMode::Always => self.log.durable_lsn(),
+            FsyncMode::Always => self.log.durable_lsn().min(self.held_at.unwrap_or(Lsn(u64::MAX))),
             FsyncMode::Everysec | FsyncMode::No => self.held_at.unwrap_or(self.log.written_lsn()),
         }
     }
@@ -506,7 +513,8 @@ impl Shard {
             Message::Pause { seq } => self.pause(seq),
             Message::Place { seq, action } => self.place(seq, action),
             Message::Abandon { seq } => self.abandon(seq),
-            Message::MarkComplete { mode, .. } => self.mark_complete(mode),
+            Message::MarkComplete { seq, mode } => self.mark_complete(seq, mode),
+            Message::SomeoneWrote { after, since_ms } => self.someone_wrote(after, since_ms),
             Message::PrepareMode { mode } => self.mode_wanted = Some(mode),
             Message::Listed { id } => self.log.listed(id, &mut self.disk),
             Message::BaseCommitted { remove, .. } => self.base_committed(remove),
