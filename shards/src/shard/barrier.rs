@@ -71,12 +71,10 @@ impl Shard {
         self.log.set_mode(mode);
         if mode == FsyncMode::Always {
             self.ack_mode = mode;
+            self.held_at = None;
         }
         self.dirty_sent = false;
-        self.last_mark = seq;
-        if let Some(oldest) = self.oldest_after_mark_ms.take() {
-            self.oldest_in_marks.push_back((seq, oldest));
-        }
+        self.oldest_in_mark_ms = self.oldest_in_mark_ms.or(self.oldest_after_mark_ms.take());
         if report {
             self.waits.push(MarkWait { seq, lsn, kind: WaitKind::Mark });
         }
@@ -88,7 +86,6 @@ impl Shard {
         {
             self.log.set_mode(mode);
             self.ack_mode = mode;
-            self.complete_mode = mode;
             self.base_first_segment = self.log.enable();
             // Acknowledgements wait for the new log from here on, though it counts only when the base is committed.
             self.log_starts = true;
@@ -124,20 +121,9 @@ impl Shard {
         }
     }
 
-    /// Another shard's write counts for the bound of everysec, unless a mark placed meanwhile covers it.
-    pub(super) fn someone_wrote(&mut self, after: Seq, since_ms: i64) {
-        if after == self.last_mark {
-            self.oldest_after_mark_ms.get_or_insert(since_ms);
-        }
-    }
-
-    pub(super) fn mark_complete(&mut self, seq: Seq, mode: FsyncMode) {
+    pub(super) fn mark_complete(&mut self, mode: FsyncMode) {
         self.ack_mode = mode;
-        self.complete_mode = mode;
-        // A later mark may be under way already: what only that one covers is still waited for.
-        while self.oldest_in_marks.front().is_some_and(|(covered, _)| *covered <= seq) {
-            self.oldest_in_marks.pop_front();
-        }
+        self.oldest_in_mark_ms = None;
         self.stirred = true;
     }
 
@@ -155,10 +141,9 @@ impl Shard {
 
     /// The bound of `everysec`: with an older write that no complete mark covers, nothing more is acknowledged.
     pub(super) fn hold_when_too_old(&mut self) {
-        let oldest = self.oldest_in_marks.front().map(|(_, oldest)| *oldest).or(self.oldest_after_mark_ms);
+        let oldest = self.oldest_in_mark_ms.or(self.oldest_after_mark_ms);
         let is_too_old = oldest.is_some_and(|oldest| self.now_ms - oldest > EVERYSEC_BOUND_MS);
-        // Also on the way into `always`: until its mark is complete everywhere, a power loss cuts at the one before.
-        let holds = is_too_old && self.complete_mode == FsyncMode::Everysec && self.log.enabled();
+        let holds = is_too_old && self.ack_mode == FsyncMode::Everysec && self.log.enabled();
         match (holds, self.held_at) {
             (true, None) => self.held_at = Some(self.log.written_lsn()),
             (false, Some(_)) => self.held_at = None,

@@ -124,8 +124,6 @@ pub struct Shard {
     log: LogWriter,
     /// What acknowledging means: follows `appendfsync`, but leaves `always` only when the mark is durable everywhere.
     ack_mode: FsyncMode,
-    /// Of the newest complete mark: what a power loss would be judged by.
-    complete_mode: FsyncMode,
     random: fastrand::Rng,
     now_ms: i64,
     pass: u64,
@@ -169,12 +167,9 @@ pub struct Shard {
     waits: Vec<MarkWait>,
     mode_wanted: Option<FsyncMode>,
     dirty_sent: bool,
-    /// Time of the oldest write behind the last placed mark.
+    /// Time of the oldest write behind the last placed mark, and of the oldest behind the last complete one.
     oldest_after_mark_ms: Option<i64>,
-    /// Per placed mark that is not complete, in order: its number, and the time of the oldest write that only it covers.
-    oldest_in_marks: VecDeque<(Seq, i64)>,
-    /// The last mark that was placed here.
-    last_mark: Seq,
+    oldest_in_mark_ms: Option<i64>,
     held_at: Option<Lsn>,
 
     base: Option<BaseWriter>,
@@ -210,7 +205,6 @@ impl Shard {
             keyspace: start.keyspace,
             log,
             ack_mode: start.mode,
-            complete_mode: start.mode,
             random: seeds,
             now_ms: start.now_ms,
             pass: 0,
@@ -248,8 +242,7 @@ impl Shard {
             mode_wanted: None,
             dirty_sent: false,
             oldest_after_mark_ms: None,
-            oldest_in_marks: VecDeque::new(),
-            last_mark: Seq(0),
+            oldest_in_mark_ms: None,
             held_at: None,
             base: None,
             base_first_segment: 0,
@@ -446,7 +439,7 @@ impl Shard {
             return self.log.last_lsn();
         }
         match self.ack_mode {
-            FsyncMode::Always => self.log.durable_lsn().min(self.held_at.unwrap_or(Lsn(u64::MAX))),
+            FsyncMode::Always => self.log.durable_lsn(),
             FsyncMode::Everysec | FsyncMode::No => self.held_at.unwrap_or(self.log.written_lsn()),
         }
     }
@@ -513,8 +506,7 @@ impl Shard {
             Message::Pause { seq } => self.pause(seq),
             Message::Place { seq, action } => self.place(seq, action),
             Message::Abandon { seq } => self.abandon(seq),
-            Message::MarkComplete { seq, mode } => self.mark_complete(seq, mode),
-            Message::SomeoneWrote { after, since_ms } => self.someone_wrote(after, since_ms),
+            Message::MarkComplete { mode, .. } => self.mark_complete(mode),
             Message::PrepareMode { mode } => self.mode_wanted = Some(mode),
             Message::Listed { id } => self.log.listed(id, &mut self.disk),
             Message::BaseCommitted { remove, .. } => self.base_committed(remove),

@@ -114,8 +114,6 @@ pub struct Coordinator {
     mode: FsyncMode,
     logging: bool,
     dirty: bool,
-    /// The last mark that was placed.
-    last_mark: Seq,
     next_mark_ms: i64,
     now_ms: i64,
     stopped: bool,
@@ -147,7 +145,6 @@ impl Coordinator {
             mode,
             logging,
             dirty: false,
-            last_mark: Seq(0),
             next_mark_ms: now_ms + EVERYSEC_PERIOD_MS,
             now_ms,
             stopped: false,
@@ -187,7 +184,7 @@ impl Coordinator {
         match message {
             Message::Submit(request) => self.submit(*request, out),
             Message::Progress { executed, committed } => self.closure.progress(from, executed, committed),
-            Message::Dirty => self.wrote(out),
+            Message::Dirty => self.dirty = true,
             Message::Paused { seq } => self.paused(seq, out),
             Message::Durable { seq, last } => self.durable(from, seq, last, out),
             Message::ModeReady => self.mode_ready(),
@@ -196,13 +193,6 @@ impl Coordinator {
             Message::BaseFailed { base, cause } => self.base_failed(base, &cause, out),
             Message::Fault { cause } => self.fault(&cause, out),
             other => unreachable!("no shard sends this to the coordinator: {other:?}"),
-        }
-    }
-
-    fn wrote(&mut self, out: &mut CoordinatorOutput) {
-        if !std::mem::replace(&mut self.dirty, true) {
-            let (after, since_ms) = (self.last_mark, self.now_ms);
-            self.broadcast(out, |_| Message::SomeoneWrote { after, since_ms });
         }
     }
 
@@ -258,10 +248,7 @@ impl Coordinator {
         let Barrier { seq, action, is_periodic, .. } = barrier;
         self.broadcast(out, |_| Message::Place { seq, action: action.clone() });
         match &action {
-            BarrierAction::Mark { .. } => {
-                self.dirty = false;
-                self.last_mark = seq;
-            }
+            BarrierAction::Mark { .. } => self.dirty = false,
             BarrierAction::Cut { base, format, log } => {
                 let files = vec![None; self.shards as usize];
                 self.snapshot = Some(Snapshot { base: *base, format: *format, mode: self.mode, log: log.is_some(), files });

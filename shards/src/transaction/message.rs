@@ -204,11 +204,6 @@ pub enum Message {
     },
     /// Something was written since the last mark.
     Dirty,
-    /// Coordinator → all: some shard has written since the mark `after`. The bound of everysec holds for all shards together.
-    SomeoneWrote {
-        after: Seq,
-        since_ms: i64,
-    },
 
     // Files.
     /// A change of mode is coming: have a segment for it ready, then say `ModeReady`.

@@ -395,11 +395,11 @@ impl Clients {
             }
             shard.sent(client.conn, bytes.len());
             client.input.extend_from_slice(&bytes);
-            self.take_replies(index, world.now_ms, world.faulted);
+            self.take_replies(index, world.now_ms);
         }
     }
 
-    fn take_replies(&mut self, index: usize, now_ms: i64, faulted: bool) {
+    fn take_replies(&mut self, index: usize, now_ms: i64) {
         loop {
             let client = &mut self.clients[index];
             let Some(len) = reply_len(&client.input) else { return };
@@ -408,8 +408,7 @@ impl Clients {
             self.clock += 1;
             let at = self.clock;
             let tokens = tokens_in(reply.as_slice());
-            // After a disk fault the first of the two may have been refused, on the shard that knew of it first.
-            if reply[0] != b'-' && !faulted {
+            if reply[0] != b'-' {
                 self.check_order(index, &command, &tokens);
             }
             let claim = |what| Told { at, at_ms: now_ms, mode: self.promise, what };
