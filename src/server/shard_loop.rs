@@ -210,6 +210,7 @@ impl ShardLoop {
     fn pass(&mut self, events: &Events) -> Next {
         self.passes += 1;
         let now = now_ms();
+        self.core.shard.begin_pass(now);
         self.handle_events(events, now);
         for id in std::mem::take(&mut self.resume) {
             self.go_on(id);

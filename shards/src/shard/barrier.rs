@@ -1,7 +1,8 @@
 //! Pausing, marks, cuts, changes of mode, and bases on this shard.
 
-use super::{EVERYSEC_BOUND_MS, MarkWait, Shard, WaitKind};
-use crate::ids::{Lsn, Seq};
+use super::bound::Bound;
+use super::{MarkWait, Shard, WaitKind};
+use crate::ids::{Lsn, Seq, ShardId};
 use crate::log::FsyncMode;
 use crate::log::writer::write_mode;
 use crate::manifest::BaseFormat;
@@ -49,7 +50,7 @@ impl Shard {
                 self.go_on();
             }
             BarrierAction::Cut { base, format, log } => {
-                self.place_cut(base, format, log);
+                self.place_cut(seq, base, format, log);
                 self.go_on();
             }
             // These stand still until everything is durable; a stop for good.
@@ -71,27 +72,30 @@ impl Shard {
         self.log.set_mode(mode);
         if mode == FsyncMode::Always {
             self.ack_mode = mode;
-            self.held_at = None;
         }
-        self.dirty_sent = false;
-        self.oldest_in_mark_ms = self.oldest_in_mark_ms.or(self.oldest_after_mark_ms.take());
+        self.wrote_sent = false;
         if report {
+            self.bound.placed(seq);
             self.waits.push(MarkWait { seq, lsn, kind: WaitKind::Mark });
         }
     }
 
-    fn place_cut(&mut self, base: u64, format: BaseFormat, log: Option<FsyncMode>) {
+    fn place_cut(&mut self, seq: Seq, base: u64, format: BaseFormat, log: Option<FsyncMode>) {
         if let Some(mode) = log
             && !self.log.enabled()
         {
             self.log.set_mode(mode);
             self.ack_mode = mode;
+            self.bound = Bound::new(mode);
             self.base_first_segment = self.log.enable();
             // Acknowledgements wait for the new log from here on, though it counts only when the base is committed.
             self.log_starts = true;
         } else {
             self.base_first_segment = self.log.cut();
         }
+        self.wrote_sent = false;
+        self.bound.placed(seq);
+        self.base_seq = seq;
         let cut = self.log.last_lsn();
         let aux = [("redis-ver", "7.2.0"), ("redis-bits", "64"), ("aof-base", if log.is_some() { "1" } else { "0" })];
         self.base = Some(BaseWriter::begin(base, self.id, format, cut, &mut self.keyspace, &aux, &mut self.disk));
@@ -121,10 +125,25 @@ impl Shard {
         }
     }
 
-    pub(super) fn mark_complete(&mut self, mode: FsyncMode) {
+    pub(super) fn mark_complete(&mut self, seq: Seq, mode: FsyncMode) {
         self.ack_mode = mode;
-        self.oldest_in_mark_ms = None;
+        self.bound.completed(seq, mode);
         self.stirred = true;
+    }
+
+    /// The first write behind a mark: everyone must hear of it before its acknowledgement can be two seconds old.
+    pub(super) fn tell_of_write(&mut self) {
+        let (after, since_ms) = (self.bound.last_placed(), self.now_ms);
+        for shard in (0..self.shards).map(ShardId) {
+            self.send(shard, Message::Wrote { after, since_ms });
+        }
+    }
+
+    pub(super) fn someone_wrote(&mut self, after: Seq, since_ms: i64) {
+        self.bound.wrote(after, since_ms);
+        if let Some(coordinator) = &mut self.coordinator {
+            coordinator.wrote();
+        }
     }
 
     /// A change of mode is coming: have a segment for it.
@@ -139,15 +158,14 @@ impl Shard {
         }
     }
 
-    /// The bound of `everysec`: with an older write that no complete mark covers, nothing more is acknowledged.
     pub(super) fn hold_when_too_old(&mut self) {
-        let oldest = self.oldest_in_mark_ms.or(self.oldest_after_mark_ms);
-        let is_too_old = oldest.is_some_and(|oldest| self.now_ms - oldest > EVERYSEC_BOUND_MS);
-        let holds = is_too_old && self.ack_mode == FsyncMode::Everysec && self.log.enabled();
-        match (holds, self.held_at) {
-            (true, None) => self.held_at = Some(self.log.written_lsn()),
-            (false, Some(_)) => self.held_at = None,
-            _ => {}
+        if !self.log.enabled() {
+            return;
+        }
+        let held = self.bound.holds();
+        self.bound.advance(self.now_ms);
+        if held && !self.bound.holds() {
+            self.known.iter_mut().for_each(|known| known.committed = known.committed_told);
         }
     }
 
@@ -159,8 +177,9 @@ impl Shard {
         }
     }
 
-    pub(super) fn base_committed(&mut self, remove: Vec<String>) {
+    pub(super) fn base_committed(&mut self, mode: FsyncMode, remove: Vec<String>) {
         self.log_starts = false;
+        self.bound.completed(self.base_seq, mode);
         for path in remove {
             self.disk.push(crate::disk::DiskOwner::Snapshot, crate::disk::DiskOp::Remove { path });
         }

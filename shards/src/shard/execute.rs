@@ -4,7 +4,6 @@ use super::{EXPIRE_EFFORT_PER_STEP, EXPIRE_KEYS_PER_STEP, EXPIRE_PERIOD_MS, Shar
 use crate::commands::{self, Command, Ctx, EngineCommand, Route, Run as Handler};
 use crate::ids::{DbIndex, Lsn, Seq, ShardId};
 use crate::resp::{Protocol, Reply};
-use crate::transaction::Message;
 
 /// Who the command runs for, and how.
 pub(super) struct Call<'a> {
@@ -81,9 +80,8 @@ impl Shard {
     }
 
     pub(super) fn wrote(&mut self) {
-        self.oldest_after_mark_ms.get_or_insert(self.now_ms);
-        if !std::mem::replace(&mut self.dirty_sent, true) && self.log.enabled() {
-            self.send_coordinator(Message::Dirty);
+        if self.log.enabled() && !std::mem::replace(&mut self.wrote_sent, true) {
+            self.tell_of_write();
         }
     }
 

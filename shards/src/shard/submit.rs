@@ -4,7 +4,7 @@ use super::connection::{Connection, Expected, Parts, Reached};
 use super::execute::Call;
 use super::{Shard, scan};
 use crate::commands::{self, Command, EngineCommand, Home, Merge, Multi, Route, Run as Handler, flags};
-use crate::ids::{ConnId, ShardId, Slot};
+use crate::ids::{ConnId, Lsn, ShardId, Slot};
 use crate::resp::Reply;
 use crate::transaction::{Deps, Kind, Message, PackedArgs, Request, Run};
 
@@ -220,6 +220,8 @@ impl Shard {
                 Call { command: run.command, args, db: run.db, protocol: run.protocol, now_ms: self.now_ms, gathered: false };
             self.execute(&call, &mut reply)
         });
+        // What is committed already may leave at once, also while home holds replies that are not.
+        let needed = if needed <= self.committed() { Lsn(0) } else { needed };
         self.awaited_by(home, needed);
         self.send(home, Message::Ran { conn: run.conn, ticket: run.ticket, reply, needed });
     }

@@ -89,7 +89,7 @@ enum Stage {
 /// What happens when the manifest that is written next (or now) is durable.
 enum OnCommit {
     Listed(ShardId, u64),
-    Base { base: u64, remove: Vec<String> },
+    Base { base: u64, mode: FsyncMode, remove: Vec<String> },
     Job,
     Nothing,
 }
@@ -180,11 +180,15 @@ impl Coordinator {
 
     // --- Messages --------------------------------------------------------------------------------------------------
 
+    /// Some shard has written since the last mark.
+    pub fn wrote(&mut self) {
+        self.dirty = true;
+    }
+
     pub fn receive(&mut self, from: ShardId, message: Message, out: &mut CoordinatorOutput) {
         match message {
             Message::Submit(request) => self.submit(*request, out),
             Message::Progress { executed, committed } => self.closure.progress(from, executed, committed),
-            Message::Dirty => self.dirty = true,
             Message::Paused { seq } => self.paused(seq, out),
             Message::Durable { seq, last } => self.durable(from, seq, last, out),
             Message::ModeReady => self.mode_ready(),
@@ -413,7 +417,7 @@ impl Coordinator {
         let after = self.manifest.files();
         let remove = before.into_iter().filter(|path| !after.contains(path)).collect();
         self.logging = snapshot.log;
-        self.on_next_commit.push(OnCommit::Base { base: snapshot.base, remove });
+        self.on_next_commit.push(OnCommit::Base { base: snapshot.base, mode: snapshot.mode, remove });
         self.on_next_commit.push(OnCommit::Job);
     }
 
@@ -467,12 +471,12 @@ impl Coordinator {
     fn committed(&mut self, action: OnCommit, out: &mut CoordinatorOutput) {
         match action {
             OnCommit::Listed(shard, id) => out.messages.push((shard, Message::Listed { id })),
-            OnCommit::Base { base, remove } => {
+            OnCommit::Base { base, mode, remove } => {
                 // Each file is removed by one shard; files of shards that are no more, by some other.
                 let owner = |path: &String, shard: ShardId| owner_of(path) % self.shards == shard.0;
                 self.broadcast(out, |shard| {
                     let remove = remove.iter().filter(|path| owner(path, shard)).cloned().collect();
-                    Message::BaseCommitted { base, remove }
+                    Message::BaseCommitted { base, mode, remove }
                 });
             }
             OnCommit::Job => self.finish_job(Ok(()), out),

@@ -202,8 +202,12 @@ pub enum Message {
         seq: Seq,
         mode: FsyncMode,
     },
-    /// Something was written since the last mark.
-    Dirty,
+    /// To all shards: something was written here behind the mark (or cut) `after`, first at `since_ms`. A mark is due, and the bound of
+    /// everysec runs, for all shards together.
+    Wrote {
+        after: Seq,
+        since_ms: i64,
+    },
 
     // Files.
     /// A change of mode is coming: have a segment for it ready, then say `ModeReady`.
@@ -232,6 +236,8 @@ pub enum Message {
     /// The manifest names the new base: these files of the shard are no longer needed.
     BaseCommitted {
         base: u64,
+        /// `appendfsync` at its cut: the commit counts as a complete mark.
+        mode: FsyncMode,
         remove: Vec<String>,
     },
     BaseAborted {

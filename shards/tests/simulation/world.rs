@@ -226,6 +226,7 @@ impl World {
         }
         let (from, to) = waiting[self.random.usize(0..waiting.len())];
         let batch = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front).expect("just seen");
+        self.shards[to].begin_pass(self.now_ms);
         self.shards[to].receive(ShardId(from as u16), batch);
     }
 
