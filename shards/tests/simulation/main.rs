@@ -6,6 +6,7 @@
 //! SEED=4711 cargo test --release -p shards --test simulation one_seed -- --nocapture
 //! ```
 
+mod directed;
 mod disk;
 mod oracle;
 mod workload;
@@ -79,11 +80,7 @@ fn work(world: &mut World, clients: &mut Clients, plan: &Plan, steps: usize) -> 
             }
             continue;
         }
-        if world.random.u8(0..3) == 0 {
-            clients.act(world, plan);
-        }
-        clients.administrate(world, plan);
-        clients.read(world);
+        clients.turn(world, plan);
     }
     if !connected {
         // Too short for a start: nobody was told anything.
@@ -196,13 +193,17 @@ fn contents_of(world: &World) -> std::collections::BTreeMap<(u16, Vec<u8>), Vec<
     all
 }
 
-fn check(seed: u64) -> Result<(), String> {
-    let outcome = std::panic::catch_unwind(|| run_seed(seed));
-    let verdict = outcome.unwrap_or_else(|panic| {
+/// A panic is a violation like any other.
+fn check_with(run: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
         Err(format!("panic: {}", text.unwrap_or_default()))
-    });
-    verdict.map_err(|cause| {
+    })
+}
+
+fn check(seed: u64) -> Result<(), String> {
+    check_with(|| run_seed(seed)).map_err(|cause| {
         format!(
             "seed {seed}: {cause}\nreplay: SEED={seed} cargo test --release -p shards --test simulation one_seed -- --nocapture"
         )

@@ -34,6 +34,8 @@ pub struct Plan {
     pub copies: bool,
     /// Little else than MSET over two of four shards.
     pub chains: bool,
+    /// Little else than SET and GET, one at a time.
+    pub singles: bool,
     /// Values hold bytes that look like a frame of the log, but for the segment's seed.
     pub imitations: bool,
     /// A log write or sync fails, once in each generation but the last.
@@ -45,6 +47,15 @@ pub struct Plan {
 impl Plan {
     pub fn from_seed(seed: u64) -> Plan {
         let mut random = fastrand::Rng::with_seed(seed);
+        Plan::parameters(&mut random).with_variant(&mut random)
+    }
+
+    /// Of no variant.
+    pub fn plain(seed: u64) -> Plan {
+        Plan::parameters(&mut fastrand::Rng::with_seed(seed))
+    }
+
+    fn parameters(random: &mut fastrand::Rng) -> Plan {
         let modes = [FsyncMode::Always, FsyncMode::Everysec, FsyncMode::No];
         let crashes = random.usize(1..4);
         Plan {
@@ -65,10 +76,10 @@ impl Plan {
             copies: false,
             slow_shard: false,
             chains: false,
+            singles: false,
             imitations: false,
             crash_at_operation: None,
         }
-        .with_variant(&mut random)
     }
 
     /// Crashes soon after the start.
@@ -225,17 +236,26 @@ impl Clients {
         format!("<{}>", self.next_token)
     }
 
+    /// Behind a step of the world: some client may issue a command, an administrator may act, all read their replies.
+    pub fn turn(&mut self, world: &mut World, plan: &Plan) {
+        if world.random.u8(0..3) == 0 {
+            self.act(world, plan);
+        }
+        self.administrate(world, plan);
+        self.read(world);
+    }
+
     /// One client issues a command, or tries the refused one again.
-    pub fn act(&mut self, world: &mut World, plan: &Plan) {
+    fn act(&mut self, world: &mut World, plan: &Plan) {
         let index = world.random.usize(0..self.clients.len());
-        let limit = if world.random.bool() { 1 } else { 5 };
+        let limit = if plan.singles || world.random.bool() { 1 } else { 5 };
         if self.clients[index].refused.is_none() && self.clients[index].outstanding.len() >= limit {
             return;
         }
         let client = &mut self.clients[index];
         let command = match client.refused.take().or_else(|| client.follow.pop_front()) {
             Some(command) => Issued { issued_at: self.tick(), ..command },
-            None if world.random.u8(0..12) == 0 && !plan.unique_keys => self.make_ordered(index),
+            None if world.random.u8(0..12) == 0 && !plan.unique_keys && !plan.singles => self.make_ordered(index),
             None => self.make(world, plan),
         };
         self.issue(world, index, command);
@@ -298,6 +318,8 @@ impl Clients {
         let recent = |random: &mut fastrand::Rng, next: u64| format!("u0<{}>", next.saturating_sub(random.u64(0..20)));
         let words: Vec<String> = match kind {
             0..79 if plan.chains => vec!["MSET".into(), a, token.clone(), b, token.clone()],
+            0..70 if plan.singles => vec!["SET".into(), a, token.clone()],
+            70..100 if plan.singles => vec!["GET".into(), a],
             0..40 if plan.copies => vec!["SET".into(), a, token.clone()],
             40..90 if plan.copies => vec!["COPY".into(), a, b, "REPLACE".into()],
             0..40 if plan.unique_keys => vec!["SET".into(), unique(0), token.clone()],
@@ -329,6 +351,17 @@ impl Clients {
         Issued { issued_at: self.clock, token: writes.then_some(token), args }
     }
 
+    /// Asks for another `appendfsync`.
+    pub fn set_mode(&mut self, world: &mut World, mode: FsyncMode) {
+        world.shards[0].start_job(self.next_job, Job::SetMode(mode));
+        self.pending_mode = Some((self.next_job, mode));
+        self.next_job += 1;
+        // From the moment it is asked for, no more than the weaker of the two is promised.
+        if mode != FsyncMode::Always {
+            self.promise = weaker(self.promise, promise(mode));
+        }
+    }
+
     /// Sometimes an administrator does something.
     pub fn administrate(&mut self, world: &mut World, plan: &Plan) {
         match world.random.u32(0..if plan.restless { 25 } else { 600 }) {
@@ -339,13 +372,7 @@ impl Clients {
             }
             1 if plan.changes_mode && self.pending_mode.is_none() => {
                 let mode = [FsyncMode::Always, FsyncMode::Everysec, FsyncMode::No][world.random.usize(0..3)];
-                world.shards[0].start_job(self.next_job, Job::SetMode(mode));
-                self.pending_mode = Some((self.next_job, mode));
-                self.next_job += 1;
-                // From the moment it is asked for, no more than the weaker of the two is promised.
-                if mode != FsyncMode::Always {
-                    self.promise = weaker(self.promise, promise(mode));
-                }
+                self.set_mode(world, mode);
             }
             2..5 if plan.toggles_log && self.pending_log.is_none() => {
                 let on = !world.shards[0].coordinator().expect("shard 0").logging();

@@ -47,6 +47,8 @@ pub struct World {
     pub faulted: bool,
     /// This shard gets a turn, and its disk completes, only now and then.
     pub slow: Option<usize>,
+    /// This shard's disk completes nothing.
+    pub stuck: Option<usize>,
     /// Of the crashed generation, as the starts since then have decided.
     pub ends: Option<Vec<Lsn>>,
 }
@@ -71,6 +73,7 @@ impl World {
             fault_in: None,
             faulted: false,
             slow: None,
+            stuck: None,
             ends: None,
         }
     }
@@ -158,6 +161,7 @@ impl World {
     }
 
     pub fn crash(&mut self, kind: CrashKind) {
+        self.stuck = None;
         self.shards.clear();
         self.links.clear();
         let pending = std::mem::take(&mut self.pending);
@@ -194,7 +198,7 @@ impl World {
     pub fn pass_of(&mut self, index: usize) {
         self.shards[index].end_pass(self.now_ms);
         let mut requests = self.shards[index].take_disk_requests();
-        if self.random.bool() {
+        if self.stuck != Some(index) && self.random.bool() {
             // As the server does with small writes of the log: at once, and the pass ends again before its messages leave.
             let is_log = |request: &DiskRequest| {
                 DiskOwner::of(request.token) == DiskOwner::Log && matches!(request.op, DiskOp::Write { .. })
@@ -235,7 +239,7 @@ impl World {
             return;
         }
         let at = self.random.usize(0..self.pending.len());
-        if self.is_left_out(self.pending[at].0) {
+        if self.stuck == Some(self.pending[at].0) || self.is_left_out(self.pending[at].0) {
             return;
         }
         let (shard, request) = self.pending.swap_remove(at);

@@ -1,0 +1,119 @@
+//! Workloads that lead straight to what random ones meet rarely: each is run from many seeds, which choose the interleaving and what the
+//! crash leaves of what was not synced.
+
+use crate::check_with;
+use crate::disk::CrashKind;
+use crate::oracle::Oracle;
+use crate::workload::{Clients, Plan};
+use crate::world::World;
+use shards::log::FsyncMode;
+use shards::transaction::Job;
+
+const SEEDS: u64 = 60;
+
+/// Many shards that are written to one after another, by clients that wait for each reply, and a power loss at the end.
+fn plan(seed: u64, shards: u16, mode: FsyncMode) -> Plan {
+    Plan {
+        shards,
+        clients: 4,
+        mode,
+        keys: 12,
+        changes_mode: false,
+        snapshots: false,
+        restless: false,
+        slow_shard: false,
+        singles: true,
+        ..Plan::plain(seed)
+    }
+}
+
+/// A server that is ready, with its clients connected.
+fn started(seed: u64, plan: &Plan) -> Result<(World, Clients), String> {
+    let mut world = World::new(seed, plan.mode, true);
+    let mut clients = Clients::new(plan.mode);
+    let opened = world.start(plan.shards, &mut CrashKind::Process)?;
+    world.run(opened);
+    while !world.is_ready() {
+        world.step();
+    }
+    clients.connect(&mut world, plan);
+    Ok((world, clients))
+}
+
+fn steps(world: &mut World, clients: &mut Clients, plan: &Plan, count: usize) {
+    for _ in 0..count {
+        world.step();
+        clients.turn(world, plan);
+    }
+}
+
+fn after_power_loss(world: &mut World, clients: &Clients, shards: u16) -> Result<(), String> {
+    let history = std::mem::take(&mut world.history);
+    let mut kind = CrashKind::Power;
+    world.crash(kind);
+    let opened = world.start(shards, &mut kind)?;
+    let mut oracle = Oracle { base: Default::default() };
+    oracle.check(world, &history, clients, kind, &opened)
+}
+
+/// One shard's disk does not answer while `appendfsync` leaves `always`: the mark is placed, but not durable everywhere. A power loss then
+/// goes by the rules of `always`, and takes whatever was acknowledged without being durable.
+fn leave_always(seed: u64) -> Result<(), String> {
+    let plan = plan(seed, 4, FsyncMode::Always);
+    let (mut world, mut clients) = started(seed, &plan)?;
+    steps(&mut world, &mut clients, &plan, 1500);
+    clients.set_mode(&mut world, [FsyncMode::Everysec, FsyncMode::No][(seed % 2) as usize]);
+    // Each shard needs a segment for the new mode first.
+    while world.shards.iter().any(|shard| shard.log().mode() == FsyncMode::Always) {
+        steps(&mut world, &mut clients, &plan, 1);
+    }
+    world.stuck = Some(3);
+    steps(&mut world, &mut clients, &plan, 1500);
+    after_power_loss(&mut world, &clients, plan.shards)
+}
+
+/// One shard's disk does not answer for long in `everysec`: marks are placed and none is complete.
+fn stalled_log(seed: u64) -> Result<(), String> {
+    let plan = plan(seed, [2, 4][(seed % 2) as usize], FsyncMode::Everysec);
+    let (mut world, mut clients) = started(seed, &plan)?;
+    steps(&mut world, &mut clients, &plan, 3000);
+    world.stuck = Some(world.shards.len() - 1);
+    steps(&mut world, &mut clients, &plan, 9000);
+    let told = clients.told.len();
+    after_power_loss(&mut world, &clients, plan.shards)?;
+    if told < 50 { Err(format!("only {told} replies: nothing was tested")) } else { Ok(()) }
+}
+
+/// Marks are placed all the time, with clients on all shards that write what follows from what they have just been told.
+fn many_marks(seed: u64) -> Result<(), String> {
+    let plan = plan(seed, 4, FsyncMode::No);
+    let (mut world, mut clients) = started(seed, &plan)?;
+    steps(&mut world, &mut clients, &plan, 500);
+    for round in 0..12 {
+        // A mark that is reported, so that each is complete soon.
+        world.shards[0].start_job(u64::MAX - round, Job::SetMode(FsyncMode::No));
+        steps(&mut world, &mut clients, &plan, 150);
+    }
+    after_power_loss(&mut world, &clients, plan.shards)
+}
+
+fn check_all(name: &str, run: impl Fn(u64) -> Result<(), String>) {
+    for seed in 1..=SEEDS {
+        check_with(|| run(seed)).unwrap_or_else(|cause| panic!("seed {seed}: {name}: {cause}"));
+    }
+}
+
+#[test]
+fn always_is_left_when_the_mark_is_durable_everywhere() {
+    check_all("leave_always", leave_always);
+}
+
+#[test]
+fn a_stalled_log_of_one_shard_bounds_what_all_acknowledge() {
+    check_all("stalled_log", stalled_log);
+}
+
+#[test]
+fn a_mark_is_one_point() {
+    check_all("many_marks", many_marks);
+}
