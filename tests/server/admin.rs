@@ -61,6 +61,29 @@ fn saves_answer_as_redis_does() {
     assert_eq!(server.client().call("get a"), bulk("1"));
 }
 
+/// What was written before the log was switched on must not keep later writes from being covered by marks.
+#[test]
+fn a_log_that_is_switched_on_after_writes_goes_on_acknowledging() {
+    let dir = Dir::new();
+    let server = Server::start(&dir, &["--shards", "2", "--save", ""]);
+    let mut client = server.client();
+    for i in 0..20 {
+        assert_eq!(client.call(&format!("set before:{i} 1")), ok());
+    }
+    assert_eq!(client.call("config set appendonly yes"), ok());
+    // Longer than the bound of everysec: a reply that never came would fail here.
+    let start = Instant::now();
+    let mut writes = 0;
+    while start.elapsed() < Duration::from_millis(3500) {
+        assert_eq!(client.call(&format!("set after:{writes} 1")), ok());
+        writes += 1;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    server.kill();
+    let server = Server::start(&dir, &["--shards", "2", "--save", ""]);
+    assert_eq!(server.client().call("dbsize"), Reply::Integer(20 + writes));
+}
+
 #[test]
 fn settings_are_set_together_or_not_at_all() {
     let dir = Dir::new();

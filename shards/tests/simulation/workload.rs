@@ -1,7 +1,7 @@
 //! What clients do, and what they were told.
 
 use crate::world::World;
-use shards::ids::{ConnId, Lsn};
+use shards::ids::{ConnId, Lsn, ShardId, Slot};
 use shards::log::FsyncMode;
 use shards::log::format::{FRAME_HEADER_BYTES, push_end, seal_frame};
 use shards::manifest::BaseFormat;
@@ -34,8 +34,10 @@ pub struct Plan {
     pub copies: bool,
     /// Little else than MSET over two of four shards.
     pub chains: bool,
-    /// Little else than SET and GET, one at a time.
+    /// Only SET and GET, one at a time.
     pub singles: bool,
+    /// All keys belong to this shard (true), or none (false).
+    pub of_shard: Option<(u16, bool)>,
     /// Values hold bytes that look like a frame of the log, but for the segment's seed.
     pub imitations: bool,
     /// A log write or sync fails, once in each generation but the last.
@@ -48,6 +50,16 @@ impl Plan {
     pub fn from_seed(seed: u64) -> Plan {
         let mut random = fastrand::Rng::with_seed(seed);
         Plan::parameters(&mut random).with_variant(&mut random)
+    }
+
+    fn key(&self, random: &mut fastrand::Rng) -> String {
+        loop {
+            let key = format!("k{}", random.usize(0..self.keys));
+            let owner = Slot::of_key(key.as_bytes()).shard(self.shards);
+            if self.of_shard.is_none_or(|(shard, wanted)| (owner == ShardId(shard)) == wanted) {
+                return key;
+            }
+        }
     }
 
     /// Of no variant.
@@ -77,6 +89,7 @@ impl Plan {
             slow_shard: false,
             chains: false,
             singles: false,
+            of_shard: None,
             imitations: false,
             crash_at_operation: None,
         }
@@ -310,7 +323,7 @@ impl Clients {
     fn make(&mut self, world: &mut World, plan: &Plan) -> Issued {
         self.clock += 1;
         let random = &mut world.random;
-        let key = |random: &mut fastrand::Rng| format!("k{}", random.usize(0..plan.keys));
+        let key = |random: &mut fastrand::Rng| plan.key(random);
         let (a, b, c) = (key(random), key(random), key(random));
         let kind = random.u32(0..100);
         let token = self.token();

@@ -28,6 +28,12 @@ pub struct History {
     pub records: Vec<BTreeMap<Lsn, Written>>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stuck {
+    Everything,
+    Syncs,
+}
+
 pub struct World {
     pub disk: SimDisk,
     pub random: fastrand::Rng,
@@ -47,8 +53,8 @@ pub struct World {
     pub faulted: bool,
     /// This shard gets a turn, and its disk completes, only now and then.
     pub slow: Option<usize>,
-    /// This shard's disk completes nothing.
-    pub stuck: Option<usize>,
+    /// This shard's disk completes nothing, or no syncs.
+    pub stuck: Option<(usize, Stuck)>,
     /// Of the crashed generation, as the starts since then have decided.
     pub ends: Option<Vec<Lsn>>,
 }
@@ -198,7 +204,7 @@ impl World {
     pub fn pass_of(&mut self, index: usize) {
         self.shards[index].end_pass(self.now_ms);
         let mut requests = self.shards[index].take_disk_requests();
-        if self.stuck != Some(index) && self.random.bool() {
+        if self.stuck != Some((index, Stuck::Everything)) && self.random.bool() {
             // As the server does with small writes of the log: at once, and the pass ends again before its messages leave.
             let is_log = |request: &DiskRequest| {
                 DiskOwner::of(request.token) == DiskOwner::Log && matches!(request.op, DiskOp::Write { .. })
@@ -239,7 +245,7 @@ impl World {
             return;
         }
         let at = self.random.usize(0..self.pending.len());
-        if self.stuck == Some(self.pending[at].0) || self.is_left_out(self.pending[at].0) {
+        if self.is_stuck(self.pending[at].0, &self.pending[at].1.op) || self.is_left_out(self.pending[at].0) {
             return;
         }
         let (shard, request) = self.pending.swap_remove(at);
@@ -254,6 +260,13 @@ impl World {
             panic!("the disk makes no faults here: {cause}");
         }
         self.shards[shard].disk_done(result);
+    }
+
+    fn is_stuck(&self, shard: usize, op: &DiskOp) -> bool {
+        match self.stuck {
+            Some((stuck, what)) if stuck == shard => what == Stuck::Everything || matches!(op, DiskOp::Sync { .. }),
+            _ => false,
+        }
     }
 
     fn is_left_out(&mut self, shard: usize) -> bool {
