@@ -1,6 +1,6 @@
 //! Bytes in, bytes out.
 
-use crate::harness::{Client, Dir, Reply, Server, bulk, encode, ok};
+use crate::harness::{Client, Dir, Random, Reply, Server, bulk, encode, ok};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 
@@ -239,4 +239,57 @@ fn peers_that_misbehave_are_forgotten_and_disturb_nobody() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     });
+}
+
+/// What one connection sends in one pipeline gives the replies of the same commands one after another, whatever shards they go to.
+#[test]
+fn a_pipeline_over_several_shards_has_the_replies_of_its_commands_in_order() {
+    for order in ["strict", "relaxed"] {
+        let dir = Dir::new();
+        let server = Server::start(&dir, &["--shards", "2", "--pipeline-order", order]);
+        let mut client = server.client();
+        let mut random = Random(7);
+        let mut model = std::collections::BTreeMap::<String, String>::new();
+        let mut next = 0;
+        for _ in 0..60 {
+            let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+            for _ in 0..200 {
+                let (a, b) = (format!("k{}", random.below(6)), format!("k{}", random.below(6)));
+                next += 1;
+                let value = next.to_string();
+                let read =
+                    |model: &std::collections::BTreeMap<_, String>, key| model.get(key).map_or(Reply::Null, |text| bulk(text));
+                let (words, reply) = match random.below(6) {
+                    0 | 1 => {
+                        model.insert(a.clone(), value.clone());
+                        (vec!["SET", &a, &value], ok())
+                    }
+                    2 => (vec!["GET", &a], read(&model, &a)),
+                    3 => {
+                        model.insert(a.clone(), value.clone());
+                        model.insert(b.clone(), value.clone());
+                        (vec!["MSET", &a, &value, &b, &value], ok())
+                    }
+                    4 => (vec!["MGET", &a, &b], Reply::Array(vec![read(&model, &a), read(&model, &b)])),
+                    _ => {
+                        let moved = model.remove(&a);
+                        let reply = match moved {
+                            Some(text) => {
+                                model.insert(b.clone(), text);
+                                ok()
+                            }
+                            None => Reply::Error("ERR no such key".into()),
+                        };
+                        (vec!["RENAME", &a, &b], reply)
+                    }
+                };
+                bytes.extend(encode(&words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>()));
+                expected.push((words.join(" "), reply));
+            }
+            client.send(&bytes);
+            for (command, reply) in expected {
+                assert_eq!(client.reply(), reply, "{order}: {command}");
+            }
+        }
+    }
 }

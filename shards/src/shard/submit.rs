@@ -116,10 +116,11 @@ impl Shard {
     }
 
     /// Program order over shards: a command may go to `target` when everything before it runs there too, or has been executed
-    /// everywhere that it concerns.
+    /// everywhere that it concerns. With `pipeline-order relaxed` only commands on the same key keep their order: those of one shard and
+    /// those of several take different ways, on which one could overtake the other.
     fn may_go(&self, conn: &Connection, target: Option<ShardId>) -> bool {
         if !self.settings.strict_order {
-            return true;
+            return conn.outstanding == 0 || conn.at.is_some() == target.is_some();
         }
         if conn.outstanding > 0 {
             return target.is_some() && conn.at == target;
