@@ -41,6 +41,9 @@ impl Default for SegmentBytes {
     }
 }
 
+/// `appendfsync no` asks for no sync of its own, and a file is closed behind one: with so many full segments open, one is made.
+const UNSYNCED_FILES_MAX: usize = 4;
+
 /// A segment as the manifest lists it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SegmentName {
@@ -429,6 +432,7 @@ impl LogWriter {
         if let Some(old) = old {
             // Closed after a sync in any case: in a `Durable` file a sync finds nothing to do.
             self.unsynced.push(old.segment.file);
+            self.sync_requested |= self.unsynced.len() >= UNSYNCED_FILES_MAX;
         }
     }
 
@@ -679,6 +683,31 @@ mod tests {
         log.prepare(WriteMode::Buffered, &mut disk);
         assert_eq!(run(&mut log, &mut disk, &Err("full".into())), [LogNews::Fault("full".into())]);
         assert!(log.faulty());
+    }
+
+    #[test]
+    fn a_log_that_nobody_syncs_keeps_few_files_open() {
+        let mut disk = DiskQueue::default();
+        let bytes = SegmentBytes { min: 8192, max: 8192 };
+        let mut log = LogWriter::new(ShardId(0), 1, Generation(1), FsyncMode::No, true, bytes, 1);
+        log.prepare(WriteMode::Buffered, &mut disk);
+        let (mut created, mut closed) = (0, 0);
+        for _ in 0..3000 {
+            for request in disk.take() {
+                created += matches!(request.op, DiskOp::Create { .. }) as usize;
+                closed += matches!(request.op, DiskOp::Close { .. }) as usize;
+                log.disk_done(request.token, &Ok(()), &mut disk);
+                while let Some(news) = log.take_news() {
+                    if let LogNews::Prepared { segment, .. } = news {
+                        log.listed(segment.id, &mut disk);
+                    }
+                }
+            }
+            log.append_write(&[7; 100]);
+            log.commit(&mut disk);
+        }
+        assert!(created > 20, "the log went through {created} segments");
+        assert!(created - closed <= UNSYNCED_FILES_MAX + 2, "{} files are open", created - closed);
     }
 
     #[test]
