@@ -41,7 +41,7 @@ impl Shard {
         match call.command.run {
             Handler::Data(_) => commands::run_data(call.command, &mut ctx, call.args),
             Handler::Engine(EngineCommand::Scan) => super::scan::scan(&mut ctx, self.id, self.shards, call.args),
-            Handler::Engine(EngineCommand::RandomKey) => super::scan::random_key(&mut ctx),
+            Handler::Engine(EngineCommand::RandomKey) => super::scan::random_key(&mut ctx, self.shards),
             _ => unreachable!("{} does not run on keys", call.command.name),
         }
         if matches!(call.command.route, Route::All(_) | Route::Engine) {
