@@ -7,8 +7,8 @@ use shards::ids::{ConnId, Generation, Lsn, Seq, ShardId};
 use shards::log::FsyncMode;
 use shards::log::format::{FRAME_HEADER_BYTES, HEADER_BYTES, MAGIC, Record, decode_frame_header, take_record};
 use shards::log::writer::SegmentBytes;
-use shards::manifest::BaseFormat;
-use shards::recovery::{Assume, Found, OpenOptions, Opened, Sequential, decide, look, open};
+use shards::manifest::{BaseFormat, Manifest};
+use shards::recovery::{Assume, Found, OpenOptions, Opened, Sequential, decide, load, look, open};
 use shards::shard::{Settings, Shard, Start};
 use shards::transaction::{Coordinator, Message};
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +26,8 @@ pub struct Written {
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub records: Vec<BTreeMap<Lsn, Written>>,
+    /// Of the newest transaction in each log.
+    last_seq: Vec<Seq>,
 }
 
 pub struct World {
@@ -42,13 +44,17 @@ pub struct World {
     links: BTreeMap<(usize, usize), VecDeque<Vec<Message>>>,
     pending: Vec<(usize, DiskRequest)>,
     pub results: Vec<(u64, Result<(), String>)>,
-    /// The log write or sync that fails, counted from now.
+    /// The operation that fails, counted from now: a write or sync of a log, or any one with `fault_anywhere`.
     pub fault_in: Option<u32>,
-    pub faulted: bool,
+    pub fault_anywhere: bool,
+    /// Whose operation has failed in this generation.
+    pub fault: Option<DiskOwner>,
     /// This shard gets a turn, and its disk completes, only now and then.
     pub slow: Option<usize>,
     /// Of the crashed generation, as the starts since then have decided.
     pub ends: Option<Vec<Lsn>>,
+    /// The newest base that has been compared with the state at its cut.
+    pub checked_base: u64,
 }
 
 impl World {
@@ -69,9 +75,11 @@ impl World {
             pending: Vec::new(),
             results: Vec::new(),
             fault_in: None,
-            faulted: false,
+            fault_anywhere: false,
+            fault: None,
             slow: None,
             ends: None,
+            checked_base: 0,
         }
     }
 
@@ -127,14 +135,15 @@ impl World {
 
     pub fn run(&mut self, opened: Opened) {
         self.ends = None;
+        self.checked_base = opened.manifest.base.as_ref().map_or(0, |base| base.id);
         let manifest = opened.manifest;
         let count = opened.keyspaces.len() as u16;
         self.generation = manifest.generations.last().expect("a start opens a generation").number;
-        self.history = History { records: vec![BTreeMap::new(); count as usize] };
+        self.history = History { records: vec![BTreeMap::new(); count as usize], last_seq: vec![Seq(0); count as usize] };
         self.links.clear();
         self.pending.clear();
         self.results.clear();
-        self.faulted = false;
+        self.fault = None;
         let mut coordinator = Some(Coordinator::new(manifest, self.now_ms));
         self.shards = (0..count)
             .zip(opened.keyspaces)
@@ -234,7 +243,7 @@ impl World {
             return;
         }
         let at = self.random.usize(0..self.pending.len());
-        if self.is_left_out(self.pending[at].0) {
+        if self.is_left_out(self.pending[at].0) || self.is_used(at) {
             return;
         }
         let (shard, request) = self.pending.swap_remove(at);
@@ -244,7 +253,7 @@ impl World {
     fn perform(&mut self, shard: usize, request: &DiskRequest) {
         let result = if self.fails_now(request) { self.disk.fail(shard, request) } else { self.disk.perform(shard, request) };
         if let Err(cause) = &result.outcome
-            && !self.faulted
+            && self.fault.is_none()
         {
             panic!("the disk makes no faults here: {cause}");
         }
@@ -256,26 +265,42 @@ impl World {
     }
 
     fn fails_now(&mut self, request: &DiskRequest) -> bool {
-        let is_log =
-            DiskOwner::of(request.token) == DiskOwner::Log && matches!(request.op, DiskOp::Write { .. } | DiskOp::Sync { .. });
-        let Some(left) = self.fault_in.as_mut().filter(|_| is_log) else { return false };
+        let owner = DiskOwner::of(request.token);
+        let may_fail = match request.op {
+            DiskOp::Close { .. } => false,
+            _ if self.fault_anywhere => true,
+            DiskOp::Write { .. } | DiskOp::Sync { .. } => owner == DiskOwner::Log,
+            _ => false,
+        };
+        let Some(left) = self.fault_in.as_mut().filter(|_| may_fail) else { return false };
         if *left > 0 {
             *left -= 1;
             return false;
         }
         self.fault_in = None;
-        self.faulted = true;
+        self.fault = Some(owner);
         true
+    }
+
+    /// A shard that refuses writes after a fault.
+    pub fn refuses(&self) -> bool {
+        self.shards.iter().any(|shard| shard.refusing().is_some())
+    }
+
+    /// A file is closed when the last request that uses it is over.
+    fn is_used(&self, close: usize) -> bool {
+        let (shard, DiskRequest { op: DiskOp::Close { file }, .. }) = &self.pending[close] else { return false };
+        self.pending.iter().any(|(other, request)| {
+            let uses = matches!(&request.op, DiskOp::Write { file: used, .. } | DiskOp::Sync { file: used } if used == file);
+            other == shard && uses
+        })
     }
 
     /// Remembers the records of frames on their way to the disk.
     fn observe(&mut self, shard: usize, request: &DiskRequest) {
         let DiskOp::Write { offset, data, .. } = &request.op else { return };
-        if data.starts_with(MAGIC)
-            || data.starts_with(b"REDIS")
-            || data.starts_with(b"shardis-manifest")
-            || (*offset as usize) < HEADER_BYTES
-        {
+        let is_log = DiskOwner::of(request.token) == DiskOwner::Log;
+        if !is_log || data.starts_with(MAGIC) || (*offset as usize) < HEADER_BYTES {
             return;
         }
         let mut rest = &data[..];
@@ -314,6 +339,12 @@ impl World {
         }
         for (index, written) in records.into_iter().enumerate() {
             assert_eq!(iter_bytes(&written.effects).map(|(_, resp)| resp.len() + 6).sum::<usize>(), written.effects.len());
+            if let Some((seq, _)) = &written.seq {
+                // On every shard the same order: so all logs hold the transactions that they share in the same one.
+                let last = &mut self.history.last_seq[shard];
+                assert!(*last < *seq, "transaction {} stands behind {} in the log of shard {shard}", seq.0, last.0);
+                *last = *seq;
+            }
             self.history.records[shard].insert(Lsn(header.first_lsn.0 + index as u64), written);
         }
         Some(())
@@ -336,20 +367,41 @@ impl World {
         panic!("messages and disk operations never end");
     }
 
+    /// A base that is complete and has not been checked: its number, the cut on each shard, and what its files hold.
+    pub fn new_base(&mut self) -> Option<(Vec<Lsn>, Contents)> {
+        let coordinator = self.shards[0].coordinator().expect("shard 0");
+        let base = coordinator.manifest().base.as_ref().filter(|base| base.id != self.checked_base)?;
+        let cuts: Vec<Lsn> = base.files.iter().map(|file| file.cut).collect();
+        let is_known = cuts.iter().zip(&self.history.records).all(|(cut, records)| cut.0 == 0 || records.contains_key(cut));
+        if !is_known {
+            return None; // Not handed to the disk yet.
+        }
+        self.checked_base = base.id;
+        let alone = Manifest { generations: Vec::new(), ..coordinator.manifest().clone() };
+        let decision = decide(&self.disk, &alone, Assume::ProcessCrash).expect("no log to decide about");
+        let shards = cuts.len() as u16;
+        let keyspaces = load(&self.disk, &alone, &decision, shards, DATABASES, 7, &Sequential).expect("a complete base");
+        Some((cuts, contents(&keyspaces)))
+    }
+
     pub fn is_ready(&self) -> bool {
         self.shards.iter().all(Shard::is_ready)
     }
 }
 
-/// Everything a keyspace holds, for comparison.
-pub fn contents(keyspaces: &[shards::keyspace::Keyspace]) -> BTreeMap<(u16, Vec<u8>), Vec<u8>> {
-    let mut all = BTreeMap::new();
+/// Value and expiry by database and key.
+pub type Contents = BTreeMap<(u16, Vec<u8>), (Vec<u8>, Option<i64>)>;
+
+/// Everything a keyspace holds, expired or not, for comparison.
+pub fn contents(keyspaces: &[shards::keyspace::Keyspace]) -> Contents {
+    let mut all = Contents::new();
     for keyspace in keyspaces {
         for db in 0..keyspace.databases() {
             let mut cursor = 0;
             loop {
-                cursor = keyspace.scan(db, cursor, 100, &mut |key, value, _| {
-                    all.insert((db, key.to_vec()), value.as_str().expect("strings").bytes().to_vec());
+                cursor = keyspace.scan(db, cursor, 100, &mut |key, value, expire_at_ms| {
+                    let value = value.as_str().expect("strings").bytes().to_vec();
+                    all.insert((db, key.to_vec()), (value, expire_at_ms));
                 });
                 if cursor == 0 {
                     break;
