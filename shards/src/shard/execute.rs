@@ -68,7 +68,7 @@ impl Shard {
         if call.command.writes() { lsn } else { needed.min(Lsn(lsn.0 - 1)) }
     }
 
-    fn append_write(&mut self) -> Lsn {
+    pub(super) fn append_write(&mut self) -> Lsn {
         let lsn = self.log.append_write(self.effects.bytes());
         self.wrote();
         lsn

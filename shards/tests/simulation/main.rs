@@ -31,6 +31,7 @@ fn run_plan(seed: u64, plan: Plan) -> Result<(), String> {
     world.format = plan.format;
     world.settings.databases = world::DATABASES;
     world.settings.strict_order = !plan.relaxed;
+    world.settings.active_expire = !plan.lazy_expiry;
     let mut clients = Clients::new(plan.mode);
     let mut oracle = Oracle { base: Default::default() };
     let mut shards = plan.shards;

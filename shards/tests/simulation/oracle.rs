@@ -2,7 +2,7 @@
 //! whole; the state equals the replay of what was kept.
 
 use crate::disk::CrashKind;
-use crate::workload::{Claim, Clients, Promise, tokens_in};
+use crate::workload::{Claim, Clients, Issued, Promise, tokens_in};
 use crate::world::{Contents, DATABASES, History, World, contents};
 use shards::commands::{CommandStats, Effects, iter_bytes};
 use shards::ids::{Lsn, Seq};
@@ -179,7 +179,8 @@ fn check_told(clients: &Clients, kept: &BTreeSet<String>, crash: CrashKind) -> V
             (CrashKind::Power, Promise::No) => false,
         };
         if must_be_there {
-            return Err(format!("{:?} at event {} ({:?}) is lost", told.what, told.at, told.mode));
+            let by = clients.issued.iter().find(|issued| issued.token.as_ref() == Some(token)).map(Issued::describe);
+            return Err(format!("{:?} at event {} ({:?}) is lost: {}", told.what, told.at, told.mode, by.unwrap_or_default()));
         }
     }
     Ok(())

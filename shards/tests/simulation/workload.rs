@@ -42,6 +42,8 @@ pub struct Plan {
     pub faults_anywhere: bool,
     /// Keys get and lose deadlines.
     pub expiry: bool,
+    /// … and are deleted only when they are met.
+    pub lazy_expiry: bool,
     /// Two databases; FLUSHDB, FLUSHALL, SWAPDB, MOVE.
     pub databases: bool,
     /// Values above the size from which they are kept and saved in pieces.
@@ -79,6 +81,7 @@ impl Plan {
             faults: false,
             faults_anywhere: false,
             expiry: false,
+            lazy_expiry: false,
             databases: false,
             big_values: false,
             dependent: false,
@@ -133,6 +136,7 @@ impl Plan {
         let faults = random.u8(0..3) == 0;
         Plan {
             expiry: random.bool(),
+            lazy_expiry: random.bool(),
             databases: random.bool(),
             big_values: random.u8(0..4) == 0,
             dependent: random.bool(),
@@ -155,6 +159,15 @@ pub struct Issued {
     /// Value written; None = a read or an administrator's command.
     pub token: Option<String>,
     pub args: Vec<Vec<u8>>,
+}
+
+impl Issued {
+    /// The command, long arguments cut short.
+    pub fn describe(&self) -> String {
+        let short = |word: &Vec<u8>| String::from_utf8_lossy(&word[..word.len().min(40)]).into_owned();
+        let words: Vec<String> = self.args.iter().map(short).collect();
+        format!("{} (event {})", words.join(" "), self.issued_at)
+    }
 }
 
 /// Something a client was told.
