@@ -215,7 +215,8 @@ impl State {
         match op {
             DiskOp::Create { file, path, mode, zero_bytes } => {
                 if self.names.contains_key(path) {
-                    return Err(format!("{path} exists"));
+                    // As the server's disk: what an earlier attempt left counts for nothing.
+                    self.change(NameChange::Unlink(path.clone()));
                 }
                 let inode = self.create(path, false);
                 self.write(inode, 0, &vec![0; *zero_bytes as usize]);

@@ -16,17 +16,18 @@ use oracle::Oracle;
 use shards::disk::{Disk, DiskOwner};
 use shards::log::format::HEADER_BYTES;
 use shards::transaction::Job;
+use std::collections::BTreeSet;
 use workload::{Clients, Plan};
 use world::World;
 
 const SEEDS_BY_DEFAULT: u64 = 300;
 
 /// One seed: a workload with one to three crashes, each followed by a start and by the oracle. Err: what was violated.
-fn run_seed(seed: u64) -> Result<(), String> {
+fn run_seed(seed: u64) -> Result<BTreeSet<String>, String> {
     run_plan(seed, Plan::from_seed(seed))
 }
 
-fn run_plan(seed: u64, plan: Plan) -> Result<(), String> {
+fn run_plan(seed: u64, plan: Plan) -> Result<BTreeSet<String>, String> {
     let mut world = World::new(seed ^ 0x5eed, plan.mode, plan.logged);
     world.format = plan.format;
     world.settings.databases = world::DATABASES;
@@ -66,7 +67,8 @@ fn run_plan(seed: u64, plan: Plan) -> Result<(), String> {
         }
         world.run(opened);
     }
-    finish(&mut world, &mut clients, &oracle, &plan, shards)
+    finish(&mut world, &mut clients, &oracle, &plan, shards)?;
+    Ok(world.seen)
 }
 
 fn work(world: &mut World, clients: &mut Clients, oracle: &Oracle, plan: &Plan, steps: usize) -> Result<(), String> {
@@ -217,7 +219,7 @@ fn contents_of(world: &World) -> world::Contents {
     all
 }
 
-fn check(seed: u64) -> Result<(), String> {
+fn check(seed: u64) -> Result<BTreeSet<String>, String> {
     let outcome = std::panic::catch_unwind(|| run_seed(seed));
     let verdict = outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
@@ -240,9 +242,13 @@ fn many_seeds_violate_nothing() {
     let count = number("SEEDS").unwrap_or(SEEDS_BY_DEFAULT);
     // Mutants are only asked for the first seed that finds them.
     let limit = if number("STOP_AT_FIRST").is_some() { 1 } else { usize::MAX };
-    let failures: Vec<String> = (first..first + count).filter_map(|seed| check(seed).err()).take(limit).collect();
+    let mut seen = BTreeSet::new();
+    let mut run = |seed| check(seed).map(|mut events| seen.append(&mut events)).err();
+    let failures: Vec<String> = (first..first + count).filter_map(&mut run).take(limit).collect();
     failures.iter().for_each(|failure| println!("{failure}"));
     assert!(failures.is_empty(), "{} of {count} seeds failed; the first: {}", failures.len(), failures[0]);
+    let missing: Vec<_> = world::WANTED.into_iter().filter(|wanted| !seen.contains(*wanted)).collect();
+    assert!(count < SEEDS_BY_DEFAULT || missing.is_empty(), "no seed did any of {missing:?}");
 }
 
 #[test]

@@ -456,6 +456,7 @@ impl Clients {
             if let Err(cause) = result {
                 assert!(world.fault.is_some(), "jobs succeed without faults: {cause}");
                 self.jobs_failed += 1;
+                world.seen.insert("a failed base".into());
                 continue;
             }
             self.jobs_done += 1;

@@ -11,7 +11,8 @@ use shards::manifest::{BaseFormat, Manifest};
 use shards::recovery::{Assume, Found, OpenOptions, Opened, Sequential, decide, load, look, open};
 use shards::shard::{Settings, Shard, Start};
 use shards::transaction::{Coordinator, Message};
-use std::collections::{BTreeMap, VecDeque};
+use shards::types::BIG_STRING_BYTES;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub const DATABASES: u16 = 2;
 
@@ -53,6 +54,8 @@ pub struct World {
     pub slow: Option<usize>,
     /// Of the crashed generation, as the starts since then have decided.
     pub ends: Option<Vec<Lsn>>,
+    /// What has happened, for `WANTED`.
+    pub seen: BTreeSet<String>,
     /// The newest base that has been compared with the state at its cut.
     pub checked_base: u64,
 }
@@ -80,6 +83,7 @@ impl World {
             slow: None,
             ends: None,
             checked_base: 0,
+            seen: BTreeSet::new(),
         }
     }
 
@@ -166,7 +170,16 @@ impl World {
             .collect();
     }
 
+    fn saw(&mut self, what: &str) {
+        if !self.seen.contains(what) {
+            self.seen.insert(what.to_string());
+        }
+    }
+
     pub fn crash(&mut self, kind: CrashKind) {
+        if self.shards.iter().any(|shard| shard.stats.expired_keys > 0) {
+            self.saw("an expired key");
+        }
         self.shards.clear();
         self.links.clear();
         let pending = std::mem::take(&mut self.pending);
@@ -202,6 +215,9 @@ impl World {
 
     pub fn pass_of(&mut self, index: usize) {
         self.shards[index].end_pass(self.now_ms);
+        if self.shards[index].keyspace_mut().walk_sink().is_some() {
+            self.saw("a walk of several steps");
+        }
         let mut requests = self.shards[index].take_disk_requests();
         if self.random.bool() {
             // As the server does with small writes of the log: at once, and the pass ends again before its messages leave.
@@ -279,6 +295,7 @@ impl World {
         }
         self.fault_in = None;
         self.fault = Some(owner);
+        self.saw(&format!("a fault of {owner:?}"));
         true
     }
 
@@ -338,6 +355,7 @@ impl World {
             return None;
         }
         for (index, written) in records.into_iter().enumerate() {
+            iter_bytes(&written.effects).for_each(|(_, resp)| self.saw(effect_name(resp)));
             assert_eq!(iter_bytes(&written.effects).map(|(_, resp)| resp.len() + 6).sum::<usize>(), written.effects.len());
             if let Some((seq, _)) = &written.seq {
                 // On every shard the same order: so all logs hold the transactions that they share in the same one.
@@ -376,17 +394,54 @@ impl World {
         if !is_known {
             return None; // Not handed to the disk yet.
         }
-        self.checked_base = base.id;
+        let number = base.id;
         let alone = Manifest { generations: Vec::new(), ..coordinator.manifest().clone() };
         let decision = decide(&self.disk, &alone, Assume::ProcessCrash).expect("no log to decide about");
         let shards = cuts.len() as u16;
         let keyspaces = load(&self.disk, &alone, &decision, shards, DATABASES, 7, &Sequential).expect("a complete base");
+        self.checked_base = number;
+        self.saw("a base compared with its cut");
         Some((cuts, contents(&keyspaces)))
     }
 
     pub fn is_ready(&self) -> bool {
         self.shards.iter().all(Shard::is_ready)
     }
+}
+
+/// What some hundred seeds must have done: otherwise a workload has lost what it is for.
+pub const WANTED: [&str; 22] = [
+    "APPEND",
+    "COPY",
+    "DEL",
+    "FLUSHDB",
+    "INCRBY",
+    "MOVE",
+    "PERSIST",
+    "PEXPIREAT",
+    "RENAME",
+    "RESTORE",
+    "SET",
+    "SETBIT",
+    "SETRANGE",
+    "SWAPDB",
+    "a base compared with its cut",
+    "a big value",
+    "a fault of Coordinator",
+    "a fault of Log",
+    "a fault of Snapshot",
+    "a walk of several steps",
+    "an expired key",
+    "a failed base",
+];
+
+/// The name of an effect, as RESP; a value of more than 64 KiB counts for itself.
+fn effect_name(resp: &[u8]) -> &str {
+    if resp.len() > BIG_STRING_BYTES {
+        return "a big value";
+    }
+    let words = resp.split(|&byte| byte == b'\n').nth(2).expect("a name");
+    std::str::from_utf8(&words[..words.len() - 1]).expect("names are text")
 }
 
 /// Value and expiry by database and key.
