@@ -110,6 +110,8 @@ fn check_snapshot_fault(world: &World, clients: &Clients) -> Result<(), String> 
         Some(DiskOwner::Snapshot) if world.refuses() => {
             Err("the server refuses writes after a fault of a snapshot's file".into())
         }
+        Some(_) if world.removal_failed && world.refuses() => Err("the server refuses writes after a removal that failed".into()),
+        Some(_) if world.removal_failed && clients.jobs_failed > 0 => Err("a file that could not be removed failed a job".into()),
         Some(DiskOwner::Snapshot) if clients.jobs_failed > 1 => Err("one fault of a snapshot's file failed several jobs".into()),
         _ => Ok(()),
     }

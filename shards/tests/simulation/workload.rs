@@ -110,7 +110,10 @@ impl Plan {
 
     fn with_variant(self, random: &mut fastrand::Rng) -> Plan {
         match random.u8(0..20) {
-            0..4 => Plan { unique_keys: true, logged: random.bool(), toggles_log: random.bool(), snapshots: true, ..self },
+            0..4 => {
+                let (logged, toggles_log, faults) = (random.bool(), random.bool(), random.u8(0..4) == 0);
+                Plan { unique_keys: true, logged, toggles_log, snapshots: true, faults, faults_anywhere: faults, ..self }
+            }
             4..6 => Plan { faults: true, snapshots: false, ..self },
             // Leaving `always` too early shows only when a third shard has not written its mark.
             6..8 => Plan {
@@ -457,6 +460,7 @@ impl Clients {
                 assert!(world.fault.is_some(), "jobs succeed without faults: {cause}");
                 self.jobs_failed += 1;
                 world.seen.insert("a failed base".into());
+                self.forget_job(world, job);
                 continue;
             }
             self.jobs_done += 1;
@@ -479,6 +483,14 @@ impl Clients {
                 }
             }
         }
+    }
+
+    /// A job has failed: what it was to change is as the coordinator says, and nothing more is promised than before.
+    fn forget_job(&mut self, world: &mut World, job: u64) {
+        if self.pending_log.take_if(|(id, _)| *id == job).is_some() {
+            world.logged = world.shards[0].coordinator().expect("shard 0").logging();
+        }
+        self.pending_mode.take_if(|(id, _)| *id == job);
     }
 
     /// Takes released replies off all connections.

@@ -50,6 +50,8 @@ pub struct World {
     pub fault_anywhere: bool,
     /// Whose operation has failed in this generation.
     pub fault: Option<DiskOwner>,
+    /// … which was to remove a file that is no longer needed.
+    pub removal_failed: bool,
     /// This shard gets a turn, and its disk completes, only now and then.
     pub slow: Option<usize>,
     /// Of the crashed generation, as the starts since then have decided.
@@ -80,6 +82,7 @@ impl World {
             fault_in: None,
             fault_anywhere: false,
             fault: None,
+            removal_failed: false,
             slow: None,
             ends: None,
             checked_base: 0,
@@ -148,6 +151,7 @@ impl World {
         self.pending.clear();
         self.results.clear();
         self.fault = None;
+        self.removal_failed = false;
         let mut coordinator = Some(Coordinator::new(manifest, self.now_ms));
         self.shards = (0..count)
             .zip(opened.keyspaces)
@@ -295,6 +299,7 @@ impl World {
         }
         self.fault_in = None;
         self.fault = Some(owner);
+        self.removal_failed = matches!(request.op, DiskOp::Remove { .. });
         self.saw(&format!("a fault of {owner:?}"));
         true
     }
