@@ -28,7 +28,7 @@ pub const BLOCK_BYTES: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum DiskOp {
-    /// Creates a file that must not exist yet, with its first `zero_bytes` written as zeros.
+    /// Creates a file, with its first `zero_bytes` written as zeros. What an earlier attempt left under this name is dropped.
     Create {
         file: FileId,
         path: String,

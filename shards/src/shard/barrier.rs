@@ -54,11 +54,21 @@ impl Shard {
                 self.go_on();
             }
             // These stand still until everything is durable; a stop for good.
+            BarrierAction::EndLog if self.refusing.is_some() => self.go_on(),
             BarrierAction::EndLog => self.waits.push(MarkWait { seq, lsn: self.log.last_lsn(), kind: WaitKind::EndLog }),
             BarrierAction::Stop => {
                 self.stopped = true;
                 self.waits.push(MarkWait { seq, lsn: self.log.last_lsn(), kind: WaitKind::Stop });
             }
+        }
+    }
+
+    /// After a disk fault the log is not ended: nothing that this shard would stand still for becomes durable any more.
+    pub(super) fn give_up_end(&mut self) {
+        let count = self.waits.len();
+        self.waits.retain(|wait| wait.kind != WaitKind::EndLog);
+        if self.waits.len() < count {
+            self.go_on();
         }
     }
 

@@ -40,7 +40,7 @@ impl Shard {
         match call.command.run {
             Handler::Data(_) => commands::run_data(call.command, &mut ctx, call.args),
             Handler::Engine(EngineCommand::Scan) => super::scan::scan(&mut ctx, self.id, self.shards, call.args),
-            Handler::Engine(EngineCommand::RandomKey) => super::scan::random_key(&mut ctx),
+            Handler::Engine(EngineCommand::RandomKey) => super::scan::random_key(&mut ctx, self.shards),
             _ => unreachable!("{} does not run on keys", call.command.name),
         }
         if matches!(call.command.route, Route::All(_) | Route::Engine) {
@@ -67,7 +67,7 @@ impl Shard {
         if call.command.writes() { lsn } else { needed.min(Lsn(lsn.0 - 1)) }
     }
 
-    fn append_write(&mut self) -> Lsn {
+    pub(super) fn append_write(&mut self) -> Lsn {
         let lsn = self.log.append_write(self.effects.bytes());
         self.wrote();
         lsn

@@ -559,6 +559,7 @@ impl Shard {
         if self.refusing.is_none() {
             self.refusing = Some(cause);
             self.refusing_since_ms = self.now_ms;
+            self.give_up_end();
         }
         self.stirred = true;
     }

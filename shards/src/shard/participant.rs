@@ -59,9 +59,9 @@ impl Shard {
             self.opened(transaction.seq, before, needed);
         } else {
             if !self.effects.is_empty() {
-                // Expired keys met by a reading command.
-                let participants = [self.id];
-                self.append_transaction(transaction.seq, &participants);
+                // Expired keys met by a reading command. Not as a part of it: each shard deletes its own, and the other participants
+                // have no record of this number (or one that says the same of themselves, and recovery would find neither whole).
+                self.append_write();
             }
             needed = needed.min(before);
             self.opened(transaction.seq, self.log.last_lsn(), before);

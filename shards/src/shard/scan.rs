@@ -38,13 +38,17 @@ pub(super) fn scan(ctx: &mut Ctx<'_>, shard: ShardId, shards: u16, args: &[&[u8]
     keys.iter().for_each(|key| ctx.reply.bulk(key));
 }
 
-/// This shard's part of RANDOMKEY: how many keys it has, and one of them.
-pub(super) fn random_key(ctx: &mut Ctx<'_>) {
-    let key = commands::random_key(ctx);
-    let count = ctx.keyspace.stats(ctx.db).keys.max(key.is_some() as u64);
-    ctx.reply.integer(count as i64);
-    if let Some(key) = key {
-        ctx.reply.out.extend_from_slice(&key);
+/// RANDOMKEY on the only shard; of several, this shard's part: how many keys it has, and one of them.
+pub(super) fn random_key(ctx: &mut Ctx<'_>, shards: u16) {
+    match commands::random_key(ctx) {
+        None if shards == 1 => ctx.reply.null(),
+        Some(key) if shards == 1 => ctx.reply.bulk(&key),
+        // Without a key to show (expired ones are left out) the shard takes no part in the choice.
+        None => ctx.reply.integer(0),
+        Some(key) => {
+            ctx.reply.integer(ctx.keyspace.stats(ctx.db).keys as i64);
+            ctx.reply.out.extend_from_slice(&key);
+        }
     }
 }
 

@@ -235,6 +235,10 @@ impl BaseWriter {
     }
 
     pub fn disk_done(&mut self, token: u64, outcome: &Result<(), String>, disk: &mut DiskQueue) -> BaseProgress {
+        if !self.asked_for(token) {
+            // A removal, of an old file or of a base that was given up, or a last write into that one.
+            return BaseProgress::Working;
+        }
         if let Err(cause) = outcome {
             return BaseProgress::Failed(format!("writing {}: {cause}", self.path));
         }
@@ -258,6 +262,14 @@ impl BaseWriter {
             _ => self.sync_when_written(disk),
         }
         BaseProgress::Working
+    }
+
+    fn asked_for(&self, token: u64) -> bool {
+        let waits_for = match self.phase {
+            Some(Phase::Syncing { token, .. } | Phase::SyncingDir { token, .. }) => Some(token),
+            _ => None,
+        };
+        token == self.create_token || waits_for == Some(token) || self.in_flight.iter().any(|(t, _)| *t == token)
     }
 
     /// Gives up: the walk ends, the file is removed.

@@ -4,9 +4,10 @@
 //! - process crash: completed writes stay; each operation in flight has happened or not, in any order;
 //! - power loss: each unsynced create, rename and unlink is kept or undone; each unsynced 4 KiB page holds its last synced bytes, its
 //!   newest bytes, or a mixture by 512-byte sector; an unsynced length is kept or undone; writes in flight land or not, by sector;
-//! - a crash at any blocking operation of a start (`crash_after`).
+//! - a crash at any blocking operation of a start (`crash_after`);
+//! - an operation of the running server that fails (`fail`).
 //!
-//! It does not make: bit rot, misdirected writes, lost synced data.
+//! It does not make: bit rot, misdirected writes, lost synced data, a rename that fails and has happened, operations of a start that fail.
 
 use shards::disk::{Disk, DiskOp, DiskRequest, DiskResult, FileId, FileIdentity, FileInfo, WriteMode};
 use shards::error::{Error, ErrorKind, Result};
@@ -105,12 +106,27 @@ impl SimDisk {
         self.state().crash_after = operations;
     }
 
-    /// A write or sync that fails. After a failed sync the dirty pages count as clean, and are lost with the power.
+    /// An operation that fails. A write may have written its beginning, a creation its file. After a failed sync the dirty pages count as
+    /// clean, and are lost with the power. A rename, a removal or the sync of a directory has not happened.
     pub fn fail(&self, shard: usize, request: &DiskRequest) -> DiskResult {
         let mut state = self.state();
-        if let DiskOp::Sync { file } = &request.op {
-            let (inode, _) = state.open[&(shard, *file)];
-            state.inodes.get_mut(&inode).expect("open files have an inode").dirty.clear();
+        match &request.op {
+            DiskOp::Sync { file } => {
+                let (inode, _) = state.open[&(shard, *file)];
+                state.inodes.get_mut(&inode).expect("open files have an inode").dirty.clear();
+            }
+            DiskOp::Write { file, offset, data } => {
+                let (inode, _) = state.open[&(shard, *file)];
+                let written = state.random.usize(0..=data.len() / SECTOR) * SECTOR;
+                state.write(inode, *offset as usize, &data[..written]);
+            }
+            DiskOp::Create { path, zero_bytes, .. } if *zero_bytes > 0 && state.random.bool() => {
+                // No room for all of its zeros.
+                let inode = state.create(path, false);
+                let zeros = vec![0; state.random.usize(0..*zero_bytes as usize)];
+                state.write(inode, 0, &zeros);
+            }
+            _ => {}
         }
         DiskResult { token: request.token, outcome: Err("Input/output error (simulated)".into()) }
     }
@@ -199,7 +215,8 @@ impl State {
         match op {
             DiskOp::Create { file, path, mode, zero_bytes } => {
                 if self.names.contains_key(path) {
-                    return Err(format!("{path} exists"));
+                    // As the server's disk: what an earlier attempt left counts for nothing.
+                    self.change(NameChange::Unlink(path.clone()));
                 }
                 let inode = self.create(path, false);
                 self.write(inode, 0, &vec![0; *zero_bytes as usize]);

@@ -14,22 +14,26 @@ mod world;
 
 use disk::CrashKind;
 use oracle::Oracle;
-use shards::disk::Disk;
+use shards::disk::{Disk, DiskOwner};
 use shards::log::format::HEADER_BYTES;
 use shards::transaction::Job;
+use std::collections::BTreeSet;
 use workload::{Clients, Plan};
 use world::World;
 
 const SEEDS_BY_DEFAULT: u64 = 300;
 
 /// One seed: a workload with one to three crashes, each followed by a start and by the oracle. Err: what was violated.
-fn run_seed(seed: u64) -> Result<(), String> {
+fn run_seed(seed: u64) -> Result<BTreeSet<String>, String> {
     run_plan(seed, Plan::from_seed(seed))
 }
 
-fn run_plan(seed: u64, plan: Plan) -> Result<(), String> {
+fn run_plan(seed: u64, plan: Plan) -> Result<BTreeSet<String>, String> {
     let mut world = World::new(seed ^ 0x5eed, plan.mode, plan.logged);
     world.format = plan.format;
+    world.settings.databases = world::DATABASES;
+    world.settings.strict_order = !plan.relaxed;
+    world.settings.active_expire = !plan.lazy_expiry;
     let mut clients = Clients::new(plan.mode);
     let mut oracle = Oracle { base: Default::default() };
     let mut shards = plan.shards;
@@ -38,13 +42,14 @@ fn run_plan(seed: u64, plan: Plan) -> Result<(), String> {
     for &(steps, is_power) in &plan.crashes {
         world.slow = plan.slow_shard.then_some(world.shards.len() - 1);
         world.fault_in = plan.faults.then(|| world.random.u32(0..200));
-        work(&mut world, &mut clients, &plan, steps)?;
+        world.fault_anywhere = plan.faults_anywhere;
+        work(&mut world, &mut clients, &oracle, &plan, steps)?;
         world.fault_in = None;
         world.slow = None;
-        let faulted = world.faulted;
-        if faulted && world.random.bool() {
+        if world.fault.is_some() && world.random.bool() {
             everyone_is_answered(&mut world, &mut clients, &plan)?;
         }
+        let refuses = world.refuses();
         let mut kind = if is_power { CrashKind::Power } else { CrashKind::Process };
         let history = std::mem::take(&mut world.history);
         world.crash(kind);
@@ -52,8 +57,8 @@ fn run_plan(seed: u64, plan: Plan) -> Result<(), String> {
             shards = [1, 2, 3, 4][world.random.usize(0..4)];
         }
         let opened = world.start(shards, &mut kind).map_err(|error| format!("the start after a crash stopped: {error}"))?;
-        if faulted {
-            // After a failed write the page cache is not believed: the rules of a power loss hold.
+        if refuses {
+            // After a failed write of a log or of the manifest the page cache is not believed: the rules of a power loss hold.
             kind = CrashKind::Power;
         }
         if plan.unique_keys {
@@ -63,10 +68,11 @@ fn run_plan(seed: u64, plan: Plan) -> Result<(), String> {
         }
         world.run(opened);
     }
-    finish(&mut world, &mut clients, &plan, shards)
+    finish(&mut world, &mut clients, &oracle, &plan, shards)?;
+    Ok(world.seen)
 }
 
-fn work(world: &mut World, clients: &mut Clients, plan: &Plan, steps: usize) -> Result<(), String> {
+fn work(world: &mut World, clients: &mut Clients, oracle: &Oracle, plan: &Plan, steps: usize) -> Result<(), String> {
     let mut left = steps;
     let mut connected = false;
     let first_operation = world.disk.operations();
@@ -81,6 +87,12 @@ fn work(world: &mut World, clients: &mut Clients, plan: &Plan, steps: usize) -> 
             continue;
         }
         clients.turn(world, plan);
+        if !plan.unique_keys
+            && let Some((cuts, found)) = world.new_base()
+        {
+            oracle.check_base(&world.history, &cuts, &found)?;
+        }
+        check_snapshot_fault(world, clients)?;
     }
     if !connected {
         // Too short for a start: nobody was told anything.
@@ -89,13 +101,26 @@ fn work(world: &mut World, clients: &mut Clients, plan: &Plan, steps: usize) -> 
     Ok(())
 }
 
+/// A fault of a base's file fails one snapshot, and nothing else.
+fn check_snapshot_fault(world: &World, clients: &Clients) -> Result<(), String> {
+    match world.fault {
+        Some(DiskOwner::Snapshot) if world.refuses() => {
+            Err("the server refuses writes after a fault of a snapshot's file".into())
+        }
+        Some(_) if world.removal_failed && world.refuses() => Err("the server refuses writes after a removal that failed".into()),
+        Some(_) if world.removal_failed && clients.jobs_failed > 0 => Err("a file that could not be removed failed a job".into()),
+        Some(DiskOwner::Snapshot) if clients.jobs_failed > 1 => Err("one fault of a snapshot's file failed several jobs".into()),
+        _ => Ok(()),
+    }
+}
+
 /// Also after a disk fault: what can't be committed becomes an error when the time is over.
 fn everyone_is_answered(world: &mut World, clients: &mut Clients, plan: &Plan) -> Result<(), String> {
     for _ in 0..60 {
         world.now_ms += 300;
         world.settle();
         clients.administrate(world, plan);
-        clients.read(world);
+        clients.read(world, plan);
         clients.resubmit_all(world);
     }
     let waits = clients.clients.iter().find(|client| !client.outstanding.is_empty() || client.refused.is_some());
@@ -105,8 +130,8 @@ fn everyone_is_answered(world: &mut World, clients: &mut Clients, plan: &Plan) -
 }
 
 /// Nobody waits for ever; and a clean stop is followed by exactly the same state.
-fn finish(world: &mut World, clients: &mut Clients, plan: &Plan, shards: u16) -> Result<(), String> {
-    work(world, clients, &Plan { crash_at_operation: None, ..plan.clone() }, 1500)?;
+fn finish(world: &mut World, clients: &mut Clients, oracle: &Oracle, plan: &Plan, shards: u16) -> Result<(), String> {
+    work(world, clients, oracle, &Plan { crash_at_operation: None, ..plan.clone() }, 1500)?;
     everyone_is_answered(world, clients, plan)?;
     if !world.logged || clients.pending_log.is_some() {
         // As SHUTDOWN does where nothing is logged.
@@ -137,7 +162,7 @@ fn stopped(seed: u64) -> World {
     let mut clients = Clients::new(plan.mode);
     let opened = world.start(plan.shards, &mut CrashKind::Process).expect("an empty directory");
     world.run(opened);
-    work(&mut world, &mut clients, &plan, 2000).expect("no violation");
+    work(&mut world, &mut clients, &Oracle { base: Default::default() }, &plan, 2000).expect("no violation");
     world.shards[0].start_job(u64::MAX, Job::Stop);
     (0..100).for_each(|_| world.settle());
     world.crash(CrashKind::Process);
@@ -185,8 +210,8 @@ fn a_crash_at_any_disk_operation_violates_nothing() {
     }
 }
 
-fn contents_of(world: &World) -> std::collections::BTreeMap<(u16, Vec<u8>), Vec<u8>> {
-    let mut all = std::collections::BTreeMap::new();
+fn contents_of(world: &World) -> world::Contents {
+    let mut all = world::Contents::new();
     for shard in &world.shards {
         all.extend(world::contents(std::slice::from_ref(shard.keyspace())));
     }
@@ -194,7 +219,7 @@ fn contents_of(world: &World) -> std::collections::BTreeMap<(u16, Vec<u8>), Vec<
 }
 
 /// A panic is a violation like any other.
-fn check_with(run: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+fn check_with<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
@@ -202,7 +227,7 @@ fn check_with(run: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     })
 }
 
-fn check(seed: u64) -> Result<(), String> {
+fn check(seed: u64) -> Result<BTreeSet<String>, String> {
     check_with(|| run_seed(seed)).map_err(|cause| {
         format!(
             "seed {seed}: {cause}\nreplay: SEED={seed} cargo test --release -p shards --test simulation one_seed -- --nocapture"
@@ -220,9 +245,13 @@ fn many_seeds_violate_nothing() {
     let count = number("SEEDS").unwrap_or(SEEDS_BY_DEFAULT);
     // Mutants are only asked for the first seed that finds them.
     let limit = if number("STOP_AT_FIRST").is_some() { 1 } else { usize::MAX };
-    let failures: Vec<String> = (first..first + count).filter_map(|seed| check(seed).err()).take(limit).collect();
+    let mut seen = BTreeSet::new();
+    let mut run = |seed| check(seed).map(|mut events| seen.append(&mut events)).err();
+    let failures: Vec<String> = (first..first + count).filter_map(&mut run).take(limit).collect();
     failures.iter().for_each(|failure| println!("{failure}"));
     assert!(failures.is_empty(), "{} of {count} seeds failed; the first: {}", failures.len(), failures[0]);
+    let missing: Vec<_> = world::WANTED.into_iter().filter(|wanted| !seen.contains(*wanted)).collect();
+    assert!(count < SEEDS_BY_DEFAULT || missing.is_empty(), "no seed did any of {missing:?}");
 }
 
 #[test]

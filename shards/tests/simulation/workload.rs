@@ -7,7 +7,7 @@ use shards::log::format::{FRAME_HEADER_BYTES, push_end, seal_frame};
 use shards::manifest::BaseFormat;
 use shards::shard::Submit;
 use shards::transaction::Job;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A seed's parameters.
 #[derive(Clone, Debug)]
@@ -42,6 +42,24 @@ pub struct Plan {
     pub imitations: bool,
     /// A log write or sync fails, once in each generation but the last.
     pub faults: bool,
+    /// … or any other disk operation.
+    pub faults_anywhere: bool,
+    /// Keys get and lose deadlines.
+    pub expiry: bool,
+    /// … and are deleted only when they are met.
+    pub lazy_expiry: bool,
+    /// Two databases; FLUSHDB, FLUSHALL, SWAPDB, MOVE.
+    pub databases: bool,
+    /// Values above the size from which they are kept and saved in pieces.
+    pub big_values: bool,
+    /// Effects that depend on the value before: APPEND, SETRANGE, INCR, BITOP.
+    pub dependent: bool,
+    /// Readers of the whole keyspace: KEYS, SCAN, RANDOMKEY.
+    pub scans: bool,
+    /// So many keys that a walk takes several steps.
+    pub many_keys: bool,
+    /// `pipeline-order relaxed`.
+    pub relaxed: bool,
     /// Crash as soon as so many disk operations have been performed, instead of after so many steps.
     pub crash_at_operation: Option<usize>,
 }
@@ -84,6 +102,15 @@ impl Plan {
             logged: true,
             toggles_log: false,
             faults: false,
+            faults_anywhere: false,
+            expiry: false,
+            lazy_expiry: false,
+            databases: false,
+            big_values: false,
+            dependent: false,
+            scans: false,
+            many_keys: false,
+            relaxed: false,
             restless: false,
             copies: false,
             slow_shard: false,
@@ -95,17 +122,25 @@ impl Plan {
         }
     }
 
+    /// Whether two keys written in order, without waiting, can be looked at in order.
+    fn has_order(&self) -> bool {
+        !self.unique_keys && !self.databases && !self.relaxed && !self.singles
+    }
+
     /// Crashes soon after the start.
     fn early(&self, random: &mut fastrand::Rng) -> Vec<(usize, bool)> {
         self.crashes.iter().map(|&(_, is_power)| (random.usize(100..700), is_power)).collect()
     }
 
     fn with_variant(self, random: &mut fastrand::Rng) -> Plan {
-        match random.u8(0..10) {
-            0..2 => Plan { unique_keys: true, logged: random.bool(), toggles_log: random.bool(), snapshots: true, ..self },
-            2 => Plan { faults: true, snapshots: false, ..self },
+        match random.u8(0..20) {
+            0..4 => {
+                let (logged, toggles_log, faults) = (random.bool(), random.bool(), random.u8(0..4) == 0);
+                Plan { unique_keys: true, logged, toggles_log, snapshots: true, faults, faults_anywhere: faults, ..self }
+            }
+            4..6 => Plan { faults: true, snapshots: false, ..self },
             // Leaving `always` too early shows only when a third shard has not written its mark.
-            3 => Plan {
+            6..8 => Plan {
                 restless: true,
                 changes_mode: true,
                 slow_shard: true,
@@ -114,10 +149,32 @@ impl Plan {
                 crashes: self.crashes.iter().map(|_| (random.usize(1500..5000), true)).collect(),
                 ..self
             },
-            4 => Plan { copies: true, shards: 2, crashes: self.early(random), ..self },
-            5 => Plan { chains: true, shards: 4, keys: 12, clients: self.clients + 3, crashes: self.early(random), ..self },
-            6 => Plan { imitations: true, mode: FsyncMode::No, changes_mode: false, ..self },
-            _ => self,
+            8..10 => Plan { copies: true, shards: 2, crashes: self.early(random), ..self },
+            10..12 => Plan { chains: true, shards: 4, keys: 12, clients: self.clients + 3, crashes: self.early(random), ..self },
+            12..14 => Plan { imitations: true, mode: FsyncMode::No, changes_mode: false, ..self },
+            14..16 => self,
+            _ => self.wide(random),
+        }
+    }
+
+    /// Any mixture of the commands that the other variants leave out.
+    fn wide(self, random: &mut fastrand::Rng) -> Plan {
+        let many_keys = random.u8(0..4) == 0;
+        let faults = random.u8(0..3) == 0;
+        Plan {
+            expiry: random.bool(),
+            lazy_expiry: random.bool(),
+            databases: random.bool(),
+            big_values: random.u8(0..4) == 0,
+            dependent: random.bool(),
+            scans: random.u8(0..3) == 0,
+            relaxed: random.u8(0..4) == 0,
+            many_keys,
+            keys: if many_keys { 400 } else { self.keys },
+            snapshots: self.snapshots || many_keys || faults,
+            faults,
+            faults_anywhere: faults,
+            ..self
         }
     }
 }
@@ -129,6 +186,15 @@ pub struct Issued {
     /// Value written; None = a read or an administrator's command.
     pub token: Option<String>,
     pub args: Vec<Vec<u8>>,
+}
+
+impl Issued {
+    /// The command, long arguments cut short.
+    pub fn describe(&self) -> String {
+        let short = |word: &Vec<u8>| String::from_utf8_lossy(&word[..word.len().min(40)]).into_owned();
+        let words: Vec<String> = self.args.iter().map(short).collect();
+        format!("{} (event {})", words.join(" "), self.issued_at)
+    }
 }
 
 /// Something a client was told.
@@ -168,6 +234,13 @@ pub struct Client {
     /// What the last GET of the order's second key showed.
     ready_seen: u64,
     input: Vec<u8>,
+    scan: Option<Scan>,
+}
+
+/// An iteration with SCAN.
+struct Scan {
+    started_at: u64,
+    seen: BTreeSet<String>,
 }
 
 pub struct Clients {
@@ -181,6 +254,10 @@ pub struct Clients {
     pub next_job: u64,
     pub pending_mode: Option<(u64, FsyncMode)>,
     pub jobs_done: u64,
+    /// In this generation.
+    pub jobs_failed: u64,
+    /// Of writes to keys that are never written again: on how many keys each stands.
+    listed: BTreeMap<String, usize>,
     /// Tokens up to here are from before the last start.
     first_token: u64,
     /// The log is being switched on or off.
@@ -207,6 +284,8 @@ impl Clients {
             next_job: 1,
             pending_mode: None,
             jobs_done: 0,
+            jobs_failed: 0,
+            listed: BTreeMap::new(),
             first_token: 0,
             pending_log: None,
         }
@@ -219,6 +298,7 @@ impl Clients {
         self.pending_mode = None;
         self.pending_log = None;
         self.first_token = self.next_token;
+        self.jobs_failed = 0;
         self.promise = if world.logged { promise(world.mode) } else { Promise::Nothing };
         self.clients.clear();
         for index in 0..plan.clients {
@@ -233,6 +313,7 @@ impl Clients {
                 follow: VecDeque::new(),
                 ready_seen: 0,
                 input: Vec::new(),
+                scan: None,
             });
         }
     }
@@ -255,7 +336,7 @@ impl Clients {
             self.act(world, plan);
         }
         self.administrate(world, plan);
-        self.read(world);
+        self.read(world, plan);
     }
 
     /// One client issues a command, or tries the refused one again.
@@ -268,8 +349,8 @@ impl Clients {
         let client = &mut self.clients[index];
         let command = match client.refused.take().or_else(|| client.follow.pop_front()) {
             Some(command) => Issued { issued_at: self.tick(), ..command },
-            None if world.random.u8(0..12) == 0 && !plan.unique_keys && !plan.singles => self.make_ordered(index),
-            None => self.make(world, plan),
+            None if world.random.u8(0..12) == 0 && plan.has_order() => self.make_ordered(index),
+            None => self.make(world, plan, index),
         };
         self.issue(world, index, command);
     }
@@ -320,7 +401,7 @@ impl Clients {
         Issued { issued_at: self.tick(), ..first }
     }
 
-    fn make(&mut self, world: &mut World, plan: &Plan) -> Issued {
+    fn make(&mut self, world: &mut World, plan: &Plan, client: usize) -> Issued {
         self.clock += 1;
         let random = &mut world.random;
         let key = |random: &mut fastrand::Rng| plan.key(random);
@@ -329,6 +410,9 @@ impl Clients {
         let token = self.token();
         let unique = |part: u32| format!("u{part}{token}");
         let recent = |random: &mut fastrand::Rng, next: u64| format!("u0<{}>", next.saturating_sub(random.u64(0..20)));
+        if let Some(words) = wide_command(random, plan, [&a, &b, &c], &token) {
+            return self.issued(words, token, client);
+        }
         let words: Vec<String> = match kind {
             0..79 if plan.chains => vec!["MSET".into(), a, token.clone(), b, token.clone()],
             0..70 if plan.singles => vec!["SET".into(), a, token.clone()],
@@ -356,11 +440,25 @@ impl Clients {
             98 => vec!["DBSIZE".into()],
             _ => vec!["EXISTS".into(), a, b, c],
         };
-        let writes = words.contains(&token);
-        let mut args: Vec<Vec<u8>> = words.into_iter().map(String::into_bytes).collect();
-        if plan.imitations && args[0] == b"SET" {
-            args[2].extend(imitated_frame());
+        let mut issued = self.issued(words, token, client);
+        if plan.imitations && issued.args[0] == b"SET" {
+            issued.args[2].extend(imitated_frame());
         }
+        issued
+    }
+
+    fn issued(&mut self, mut words: Vec<String>, token: String, client: usize) -> Issued {
+        let listed = words.iter().filter(|word| word.starts_with(LISTED) && word.ends_with(&token)).count();
+        if listed > 0 {
+            self.listed.insert(token.clone(), listed);
+        }
+        if words[0] == "SCAN" && self.clients[client].scan.is_some() {
+            words = vec!["RANDOMKEY".into()]; // One iteration at a time.
+        } else if words[0] == "SCAN" {
+            self.clients[client].scan = Some(Scan { started_at: 0, seen: BTreeSet::new() });
+        }
+        let writes = words.iter().any(|word| word.starts_with(&token));
+        let args = words.into_iter().map(String::into_bytes).collect();
         Issued { issued_at: self.clock, token: writes.then_some(token), args }
     }
 
@@ -400,7 +498,10 @@ impl Clients {
         }
         for (job, result) in std::mem::take(&mut world.results) {
             if let Err(cause) = result {
-                assert!(world.faulted, "jobs succeed without faults: {cause}");
+                assert!(world.fault.is_some(), "jobs succeed without faults: {cause}");
+                self.jobs_failed += 1;
+                world.seen.insert("a failed base".into());
+                self.forget_job(world, job);
                 continue;
             }
             self.jobs_done += 1;
@@ -425,8 +526,16 @@ impl Clients {
         }
     }
 
+    /// A job has failed: what it was to change is as the coordinator says, and nothing more is promised than before.
+    fn forget_job(&mut self, world: &mut World, job: u64) {
+        if self.pending_log.take_if(|(id, _)| *id == job).is_some() {
+            world.logged = world.shards[0].coordinator().expect("shard 0").logging();
+        }
+        self.pending_mode.take_if(|(id, _)| *id == job);
+    }
+
     /// Takes released replies off all connections.
-    pub fn read(&mut self, world: &mut World) {
+    pub fn read(&mut self, world: &mut World, plan: &Plan) {
         for index in 0..self.clients.len() {
             let client = &mut self.clients[index];
             let shard = &mut world.shards[client.home];
@@ -436,11 +545,11 @@ impl Clients {
             }
             shard.sent(client.conn, bytes.len());
             client.input.extend_from_slice(&bytes);
-            self.take_replies(index, world.now_ms, world.faulted);
+            self.take_replies(index, world.now_ms, plan, world.fault.is_some());
         }
     }
 
-    fn take_replies(&mut self, index: usize, now_ms: i64, faulted: bool) {
+    fn take_replies(&mut self, index: usize, now_ms: i64, plan: &Plan, faulted: bool) {
         loop {
             let client = &mut self.clients[index];
             let Some(len) = reply_len(&client.input) else { return };
@@ -450,17 +559,22 @@ impl Clients {
             let at = self.clock;
             let tokens = tokens_in(reply.as_slice());
             // After a disk fault the first of the two may have been refused, on the shard that knew of it first.
-            if reply[0] != b'-' && !faulted {
+            if reply[0] != b'-' && plan.has_order() && !faulted {
                 self.check_order(index, &command, &tokens);
             }
-            let claim = |what| Told { at, at_ms: now_ms, mode: self.promise, what };
+            let mode = self.promise;
+            let claim = |what| Told { at, at_ms: now_ms, mode, what };
             let text = String::from_utf8_lossy(&reply).into_owned();
             if let Some(token) = &command.token
-                && (text == "+OK\r\n" || text == ":1\r\n")
+                && is_acknowledgement(&command, &text)
             {
                 self.told.push(claim(Claim::Acknowledged(token.clone())));
             }
             check_pair(&command, &text, &tokens);
+            if reply[0] != b'-' {
+                self.check_listed(&command, &tokens, plan);
+                self.scanned(index, &command, &text, &tokens, plan);
+            }
 
             self.told.extend(tokens.into_iter().map(|token| claim(Claim::Shown(token))));
         }
@@ -496,6 +610,183 @@ impl Clients {
             }
             _ => {}
         }
+    }
+}
+
+impl Clients {
+    /// KEYS is one point in the order of all writes: every write that was acknowledged before is there, each on all of its keys.
+    fn check_listed(&self, command: &Issued, tokens: &[String], plan: &Plan) {
+        if command.args[0] != b"KEYS" {
+            return;
+        }
+        let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
+        tokens.iter().for_each(|token| *counts.entry(token).or_default() += 1);
+        let torn = counts.iter().find(|(token, count)| self.listed.get(**token) != Some(*count));
+        assert!(
+            torn.is_none(),
+            "KEYS shows a part of a write: {torn:?} of {:?}",
+            torn.and_then(|(token, _)| self.listed.get(*token))
+        );
+        if !plan.databases {
+            self.check_seen("KEYS", command.issued_at, &|token| counts.contains_key(token));
+        }
+    }
+
+    /// A key that is there during a whole iteration is shown by it.
+    fn scanned(&mut self, index: usize, command: &Issued, text: &str, tokens: &[String], plan: &Plan) {
+        let client = &mut self.clients[index];
+        let Some(scan) = client.scan.as_mut().filter(|_| command.args[0] == b"SCAN") else { return };
+        if command.args[1] == b"0" {
+            scan.started_at = command.issued_at;
+        }
+        scan.seen.extend(tokens.iter().cloned());
+        let cursor = text
+            .split(
+                "
+",
+            )
+            .nth(2)
+            .expect("a cursor");
+        if cursor != "0" {
+            let args = ["SCAN", cursor, "COUNT", "5"].map(|word| word.as_bytes().to_vec()).to_vec();
+            return client.follow.push_back(Issued { issued_at: 0, token: None, args });
+        }
+        let scan = client.scan.take().expect("just seen");
+        if !plan.databases {
+            self.check_seen("SCAN", scan.started_at, &|token| scan.seen.contains(token));
+        }
+    }
+
+    fn check_seen(&self, reader: &str, since: u64, is_seen: &dyn Fn(&String) -> bool) {
+        let missed = self.told.iter().filter(|told| told.at < since).find(|told| match &told.what {
+            Claim::Acknowledged(token) => self.listed.contains_key(token) && !is_seen(token),
+            Claim::Shown(_) => false,
+        });
+        assert!(missed.is_none(), "{reader} misses {missed:?}, acknowledged before event {since}");
+    }
+}
+
+fn is_acknowledgement(command: &Issued, text: &str) -> bool {
+    match &command.args[0][..] {
+        b"APPEND" | b"SETRANGE" => text.starts_with(':'),
+        b"GETSET" => text.starts_with('$'),
+        _ => text == "+OK\r\n" || text == ":1\r\n",
+    }
+}
+
+/// Keys that begin so are written once, and named after their write.
+const LISTED: &str = "t";
+
+/// A command of one of the plan's families, or none: then it is one of the plain workload.
+fn wide_command(random: &mut fastrand::Rng, plan: &Plan, keys: [&str; 3], token: &str) -> Option<Vec<String>> {
+    type Family = fn(&mut fastrand::Rng, [&str; 3], &str) -> String;
+    let families: [(bool, Family); 6] = [
+        (plan.expiry, expiry),
+        (plan.databases, databases),
+        (plan.big_values, big_values),
+        (plan.dependent, dependent),
+        (plan.scans, scans),
+        (plan.many_keys, many_keys),
+    ];
+    let families: Vec<Family> = families.into_iter().filter_map(|(is_on, family)| is_on.then_some(family)).collect();
+    if families.is_empty() || random.u8(0..3) == 0 {
+        return None;
+    }
+    let family = families[random.usize(0..families.len())];
+    Some(family(random, keys, token).split(' ').map(String::from).collect())
+}
+
+fn expiry(random: &mut fastrand::Rng, [a, b, c]: [&str; 3], token: &str) -> String {
+    let ms = random.u32(1..400);
+    match random.u8(0..20) {
+        0..3 => format!("SET {a} {token} PX {ms}"),
+        3..6 => format!("PEXPIRE {a} {ms}"),
+        6 => format!("PERSIST {a}"),
+        7 => format!("GETEX {a} PX {ms}"),
+        8 => format!("GETEX {a} PERSIST"),
+        9 => format!("SET {a} {token} KEEPTTL"),
+        10 => format!("GETDEL {a}"),
+        11 => format!("PEXPIRE {a} -1"),
+        12 => format!("GET {a}"),
+        // Over shards: each deletes those of its keys that have expired.
+        13..18 => format!("MGET {a} {b} {c}"),
+        18 => format!("RENAME {a} {b}"),
+        _ => format!("COPY {a} {b} REPLACE"),
+    }
+}
+
+fn databases(random: &mut fastrand::Rng, [a, b, _]: [&str; 3], token: &str) -> String {
+    let db = random.u8(0..2);
+    match random.u8(0..20) {
+        0..5 => format!("SELECT {db}"),
+        5..8 => format!("MOVE {a} {db}"),
+        8..11 => format!("COPY {a} {b} DB {db} REPLACE"),
+        11..13 => format!("RENAME {a} {b}"),
+        13 => "SWAPDB 0 1".into(),
+        14 => "FLUSHDB".into(),
+        15 if random.bool() => "FLUSHALL".into(),
+        15 | 16 => "DBSIZE".into(),
+        _ => format!("SET {a} {token}"),
+    }
+}
+
+fn big_values(random: &mut fastrand::Rng, _: [&str; 3], token: &str) -> String {
+    let key = |random: &mut fastrand::Rng| format!("big{}", random.u8(0..3));
+    let (a, b) = (key(random), key(random));
+    let bytes = random.usize(60_000..150_000);
+    match random.u8(0..20) {
+        0..3 => format!("SET {a} {token}{}", "x".repeat(bytes)),
+        3..8 => format!("APPEND {a} {token}"),
+        8..13 => format!("SETRANGE {a} {bytes} {token}"),
+        13 => format!("SETBIT bigbits {} 1", bytes * 8),
+        14 => format!("GET {a}"),
+        15 => format!("GETRANGE {a} {} {bytes}", bytes - 100),
+        16 => format!("RENAME {a} {b}"),
+        17 => format!("COPY {a} {b} REPLACE"),
+        18 => format!("DEL {a}"),
+        _ => format!("STRLEN {a}"),
+    }
+}
+
+/// The keys of BITOP hold bytes that can't become a token: of each, the second and the third highest bit are equal in every result.
+fn dependent(random: &mut fastrand::Rng, [a, b, _]: [&str; 3], token: &str) -> String {
+    let bits = |random: &mut fastrand::Rng| format!("bits{}", random.u8(0..4));
+    let (x, y, z) = (bits(random), bits(random), bits(random));
+    let number = random.u32(0..4);
+    match random.u8(0..20) {
+        0..3 => format!("INCR n{number}"),
+        3 => format!("INCRBY n{number} {}", random.u32(1..1000)),
+        4 => format!("DECR n{number}"),
+        5 => format!("INCRBYFLOAT f{number} 0.25"),
+        6..9 => format!("APPEND {a} {token}"),
+        9 => format!("SETRANGE {a} {} {token}", random.u32(0..40)),
+        10 => format!("GETSET {a} {token}"),
+        11 => format!("GETRANGE {a} 0 100"),
+        12 => format!("SET {x} {}", ["a", "no", "fghi"][random.usize(0..3)].repeat(random.usize(1..20))),
+        13 => format!("SETBIT {x} {} 1", random.u32(0..40) * 8),
+        14..17 => format!("BITOP {} {x} {y} {z}", ["AND", "OR", "XOR"][random.usize(0..3)]),
+        17 => format!("BITOP NOT {x} {y}"),
+        18 => format!("RENAME {x} {y}"),
+        _ => format!("COPY {a} {b} REPLACE"),
+    }
+}
+
+fn scans(random: &mut fastrand::Rng, _: [&str; 3], token: &str) -> String {
+    match random.u8(0..12) {
+        0..3 => format!("SET t0{token} {token}"),
+        3..6 => format!("MSET t0{token} {token} t1{token} {token} t2{token} {token}"),
+        6..8 => format!("KEYS {LISTED}*"),
+        8..10 => "SCAN 0 COUNT 5".into(),
+        10 => "RANDOMKEY".into(),
+        _ => "DBSIZE".into(),
+    }
+}
+
+fn many_keys(random: &mut fastrand::Rng, [a, b, _]: [&str; 3], token: &str) -> String {
+    match random.u8(0..4) {
+        0 | 1 => (0..40).fold("MSET".into(), |words, _| format!("{words} k{} {token}", random.u32(0..400))),
+        2 => format!("DEL {a} {b}"),
+        _ => format!("RENAME {a} {b}"),
     }
 }
 

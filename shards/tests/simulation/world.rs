@@ -7,11 +7,12 @@ use shards::ids::{ConnId, Generation, Lsn, Seq, ShardId};
 use shards::log::FsyncMode;
 use shards::log::format::{FRAME_HEADER_BYTES, HEADER_BYTES, MAGIC, Record, decode_frame_header, take_record};
 use shards::log::writer::SegmentBytes;
-use shards::manifest::BaseFormat;
-use shards::recovery::{Assume, Found, OpenOptions, Opened, Sequential, decide, look, open};
+use shards::manifest::{BaseFormat, Manifest};
+use shards::recovery::{Assume, Found, OpenOptions, Opened, Sequential, decide, load, look, open};
 use shards::shard::{Settings, Shard, Start};
 use shards::transaction::{Coordinator, Message};
-use std::collections::{BTreeMap, VecDeque};
+use shards::types::BIG_STRING_BYTES;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub const DATABASES: u16 = 2;
 
@@ -26,6 +27,8 @@ pub struct Written {
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub records: Vec<BTreeMap<Lsn, Written>>,
+    /// Of the newest transaction in each log.
+    last_seq: Vec<Seq>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,15 +51,23 @@ pub struct World {
     links: BTreeMap<(usize, usize), VecDeque<Vec<Message>>>,
     pending: Vec<(usize, DiskRequest)>,
     pub results: Vec<(u64, Result<(), String>)>,
-    /// The log write or sync that fails, counted from now.
+    /// The operation that fails, counted from now: a write or sync of a log, or any one with `fault_anywhere`.
     pub fault_in: Option<u32>,
-    pub faulted: bool,
+    pub fault_anywhere: bool,
+    /// Whose operation has failed in this generation.
+    pub fault: Option<DiskOwner>,
+    /// … which was to remove a file that is no longer needed.
+    pub removal_failed: bool,
     /// This shard gets a turn, and its disk completes, only now and then.
     pub slow: Option<usize>,
     /// This shard's disk completes nothing, or no syncs.
     pub stuck: Option<(usize, Stuck)>,
     /// Of the crashed generation, as the starts since then have decided.
     pub ends: Option<Vec<Lsn>>,
+    /// What has happened, for `WANTED`.
+    pub seen: BTreeSet<String>,
+    /// The newest base that has been compared with the state at its cut.
+    pub checked_base: u64,
 }
 
 impl World {
@@ -77,10 +88,14 @@ impl World {
             pending: Vec::new(),
             results: Vec::new(),
             fault_in: None,
-            faulted: false,
+            fault_anywhere: false,
+            fault: None,
+            removal_failed: false,
             slow: None,
             stuck: None,
             ends: None,
+            checked_base: 0,
+            seen: BTreeSet::new(),
         }
     }
 
@@ -136,14 +151,16 @@ impl World {
 
     pub fn run(&mut self, opened: Opened) {
         self.ends = None;
+        self.checked_base = opened.manifest.base.as_ref().map_or(0, |base| base.id);
         let manifest = opened.manifest;
         let count = opened.keyspaces.len() as u16;
         self.generation = manifest.generations.last().expect("a start opens a generation").number;
-        self.history = History { records: vec![BTreeMap::new(); count as usize] };
+        self.history = History { records: vec![BTreeMap::new(); count as usize], last_seq: vec![Seq(0); count as usize] };
         self.links.clear();
         self.pending.clear();
         self.results.clear();
-        self.faulted = false;
+        self.fault = None;
+        self.removal_failed = false;
         let mut coordinator = Some(Coordinator::new(manifest, self.now_ms));
         self.shards = (0..count)
             .zip(opened.keyspaces)
@@ -166,8 +183,17 @@ impl World {
             .collect();
     }
 
+    fn saw(&mut self, what: &str) {
+        if !self.seen.contains(what) {
+            self.seen.insert(what.to_string());
+        }
+    }
+
     pub fn crash(&mut self, kind: CrashKind) {
         self.stuck = None;
+        if self.shards.iter().any(|shard| shard.stats.expired_keys > 0) {
+            self.saw("an expired key");
+        }
         self.shards.clear();
         self.links.clear();
         let pending = std::mem::take(&mut self.pending);
@@ -203,6 +229,9 @@ impl World {
 
     pub fn pass_of(&mut self, index: usize) {
         self.shards[index].end_pass(self.now_ms);
+        if self.shards[index].keyspace_mut().walk_sink().is_some() {
+            self.saw("a walk of several steps");
+        }
         let mut requests = self.shards[index].take_disk_requests();
         if self.stuck != Some((index, Stuck::Everything)) && self.random.bool() {
             // As the server does with small writes of the log: at once, and the pass ends again before its messages leave.
@@ -245,7 +274,7 @@ impl World {
             return;
         }
         let at = self.random.usize(0..self.pending.len());
-        if self.is_stuck(self.pending[at].0, &self.pending[at].1.op) || self.is_left_out(self.pending[at].0) {
+        if self.is_stuck(self.pending[at].0, &self.pending[at].1.op) || self.is_left_out(self.pending[at].0) || self.is_used(at) {
             return;
         }
         let (shard, request) = self.pending.swap_remove(at);
@@ -255,7 +284,7 @@ impl World {
     fn perform(&mut self, shard: usize, request: &DiskRequest) {
         let result = if self.fails_now(request) { self.disk.fail(shard, request) } else { self.disk.perform(shard, request) };
         if let Err(cause) = &result.outcome
-            && !self.faulted
+            && self.fault.is_none()
         {
             panic!("the disk makes no faults here: {cause}");
         }
@@ -274,26 +303,44 @@ impl World {
     }
 
     fn fails_now(&mut self, request: &DiskRequest) -> bool {
-        let is_log =
-            DiskOwner::of(request.token) == DiskOwner::Log && matches!(request.op, DiskOp::Write { .. } | DiskOp::Sync { .. });
-        let Some(left) = self.fault_in.as_mut().filter(|_| is_log) else { return false };
+        let owner = DiskOwner::of(request.token);
+        let may_fail = match request.op {
+            DiskOp::Close { .. } => false,
+            _ if self.fault_anywhere => true,
+            DiskOp::Write { .. } | DiskOp::Sync { .. } => owner == DiskOwner::Log,
+            _ => false,
+        };
+        let Some(left) = self.fault_in.as_mut().filter(|_| may_fail) else { return false };
         if *left > 0 {
             *left -= 1;
             return false;
         }
         self.fault_in = None;
-        self.faulted = true;
+        self.fault = Some(owner);
+        self.removal_failed = matches!(request.op, DiskOp::Remove { .. });
+        self.saw(&format!("a fault of {owner:?}"));
         true
+    }
+
+    /// A shard that refuses writes after a fault.
+    pub fn refuses(&self) -> bool {
+        self.shards.iter().any(|shard| shard.refusing().is_some())
+    }
+
+    /// A file is closed when the last request that uses it is over.
+    fn is_used(&self, close: usize) -> bool {
+        let (shard, DiskRequest { op: DiskOp::Close { file }, .. }) = &self.pending[close] else { return false };
+        self.pending.iter().any(|(other, request)| {
+            let uses = matches!(&request.op, DiskOp::Write { file: used, .. } | DiskOp::Sync { file: used } if used == file);
+            other == shard && uses
+        })
     }
 
     /// Remembers the records of frames on their way to the disk.
     fn observe(&mut self, shard: usize, request: &DiskRequest) {
         let DiskOp::Write { offset, data, .. } = &request.op else { return };
-        if data.starts_with(MAGIC)
-            || data.starts_with(b"REDIS")
-            || data.starts_with(b"shardis-manifest")
-            || (*offset as usize) < HEADER_BYTES
-        {
+        let is_log = DiskOwner::of(request.token) == DiskOwner::Log;
+        if !is_log || data.starts_with(MAGIC) || (*offset as usize) < HEADER_BYTES {
             return;
         }
         let mut rest = &data[..];
@@ -331,7 +378,14 @@ impl World {
             return None;
         }
         for (index, written) in records.into_iter().enumerate() {
+            iter_bytes(&written.effects).for_each(|(_, resp)| self.saw(effect_name(resp)));
             assert_eq!(iter_bytes(&written.effects).map(|(_, resp)| resp.len() + 6).sum::<usize>(), written.effects.len());
+            if let Some((seq, _)) = &written.seq {
+                // On every shard the same order: so all logs hold the transactions that they share in the same one.
+                let last = &mut self.history.last_seq[shard];
+                assert!(*last < *seq, "transaction {} stands behind {} in the log of shard {shard}", seq.0, last.0);
+                *last = *seq;
+            }
             self.history.records[shard].insert(Lsn(header.first_lsn.0 + index as u64), written);
         }
         Some(())
@@ -354,20 +408,78 @@ impl World {
         panic!("messages and disk operations never end");
     }
 
+    /// A base that is complete and has not been checked: its number, the cut on each shard, and what its files hold.
+    pub fn new_base(&mut self) -> Option<(Vec<Lsn>, Contents)> {
+        let coordinator = self.shards[0].coordinator().expect("shard 0");
+        let base = coordinator.manifest().base.as_ref().filter(|base| base.id != self.checked_base)?;
+        let cuts: Vec<Lsn> = base.files.iter().map(|file| file.cut).collect();
+        let is_known = cuts.iter().zip(&self.history.records).all(|(cut, records)| cut.0 == 0 || records.contains_key(cut));
+        if !is_known {
+            return None; // Not handed to the disk yet.
+        }
+        let number = base.id;
+        let alone = Manifest { generations: Vec::new(), ..coordinator.manifest().clone() };
+        let decision = decide(&self.disk, &alone, Assume::ProcessCrash).expect("no log to decide about");
+        let shards = cuts.len() as u16;
+        let keyspaces = load(&self.disk, &alone, &decision, shards, DATABASES, 7, &Sequential).expect("a complete base");
+        self.checked_base = number;
+        self.saw("a base compared with its cut");
+        Some((cuts, contents(&keyspaces)))
+    }
+
     pub fn is_ready(&self) -> bool {
         self.shards.iter().all(Shard::is_ready)
     }
 }
 
-/// Everything a keyspace holds, for comparison.
-pub fn contents(keyspaces: &[shards::keyspace::Keyspace]) -> BTreeMap<(u16, Vec<u8>), Vec<u8>> {
-    let mut all = BTreeMap::new();
+/// What some hundred seeds must have done: otherwise a workload has lost what it is for.
+pub const WANTED: [&str; 22] = [
+    "APPEND",
+    "COPY",
+    "DEL",
+    "FLUSHDB",
+    "INCRBY",
+    "MOVE",
+    "PERSIST",
+    "PEXPIREAT",
+    "RENAME",
+    "RESTORE",
+    "SET",
+    "SETBIT",
+    "SETRANGE",
+    "SWAPDB",
+    "a base compared with its cut",
+    "a big value",
+    "a fault of Coordinator",
+    "a fault of Log",
+    "a fault of Snapshot",
+    "a walk of several steps",
+    "an expired key",
+    "a failed base",
+];
+
+/// The name of an effect, as RESP; a value of more than 64 KiB counts for itself.
+fn effect_name(resp: &[u8]) -> &str {
+    if resp.len() > BIG_STRING_BYTES {
+        return "a big value";
+    }
+    let words = resp.split(|&byte| byte == b'\n').nth(2).expect("a name");
+    std::str::from_utf8(&words[..words.len() - 1]).expect("names are text")
+}
+
+/// Value and expiry by database and key.
+pub type Contents = BTreeMap<(u16, Vec<u8>), (Vec<u8>, Option<i64>)>;
+
+/// Everything a keyspace holds, expired or not, for comparison.
+pub fn contents(keyspaces: &[shards::keyspace::Keyspace]) -> Contents {
+    let mut all = Contents::new();
     for keyspace in keyspaces {
         for db in 0..keyspace.databases() {
             let mut cursor = 0;
             loop {
-                cursor = keyspace.scan(db, cursor, 100, &mut |key, value, _| {
-                    all.insert((db, key.to_vec()), value.as_str().expect("strings").bytes().to_vec());
+                cursor = keyspace.scan(db, cursor, 100, &mut |key, value, expire_at_ms| {
+                    let value = value.as_str().expect("strings").bytes().to_vec();
+                    all.insert((db, key.to_vec()), (value, expire_at_ms));
                 });
                 if cursor == 0 {
                     break;
