@@ -3,7 +3,6 @@
 mod admin;
 mod blocking_disk;
 // Not every getter of it is called yet.
-#[allow(dead_code, unused_imports)]
 mod config;
 mod disk_uring;
 mod inline_ring;

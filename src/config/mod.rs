@@ -14,7 +14,6 @@
 
 mod args;
 mod file;
-mod glob;
 mod kind;
 mod rewrite;
 mod set;
