@@ -112,7 +112,7 @@ fn serve(config: Config) -> Result<(), String> {
     journal::notice(&format!("{shards} shards on CPUs {cpus:?}, data in {}", dir.display()));
     let hash_seed = start::hash_seed();
     let opened = start::load(&config, &dir, shards, hash_seed)?;
-    let plan = start::Plan { config: Arc::new(config), dir, cpus, maxclients, listeners, opened, remove_at_exit };
+    let plan = start::Plan { config: Arc::new(config), dir, cpus, maxclients, listeners, opened, remove_at_exit, hash_seed };
     let server = start::start(plan)?;
     server.watch_signals()?;
     let cause = server.join();

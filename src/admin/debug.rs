@@ -2,12 +2,13 @@
 
 use super::{Admin, Requester, Then, word};
 use crate::server::Question;
+use shards::shard::Shard;
 
 const NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
 local connection, otherwise you need to set this option in the configuration file, and then restart the server.";
 
 impl Admin {
-    pub(super) fn debug(&mut self, requester: Requester, args: &[&[u8]], is_local: bool) {
+    pub(super) fn debug(&mut self, requester: Requester, args: &[&[u8]], is_local: bool, shard: &mut Shard) {
         match self.config.text("enable-debug-command") {
             "yes" => {}
             "local" if is_local => {}
@@ -23,11 +24,8 @@ impl Admin {
                 let is_on = *flag != b"0";
                 self.ask(Question::ActiveExpire(is_on), Then::Ok(requester));
             }
-            // A client that asks for it wants to see what was read back: an OK without that would be a lie.
-            (name @ ("reload" | "loadaof"), _) => {
-                let text = format!("ERR DEBUG {} is not supported: data is read back at a start only", name.to_uppercase());
-                self.error(requester, &text);
-            }
+            ("reload", options) => self.debug_reload(requester, options, shard),
+            ("loadaof", []) => self.debug_loadaof(requester, shard),
             ("stringmatch-len", [length, pattern]) => {
                 let length = super::integer(length).unwrap_or(0).clamp(0, 1 << 24) as usize;
                 let matches = shards::commands::glob_matches(pattern, &vec![b'a'; length], false);

@@ -143,7 +143,7 @@ impl Admin {
 
     fn persistence(&self, stats: &[&ShardStats], shard: &Shard, now: i64, out: &mut String) {
         let saves = &self.saves;
-        let is_saving = saves.is_running(&[Saving::Save, Saving::BgSave, Saving::Export]);
+        let is_saving = saves.is_running(&[Saving::Save, Saving::Final, Saving::BgSave, Saving::Export]);
         let is_rewriting = saves.is_running(&[Saving::Rewrite]);
         let since = saves.current.as_ref().map_or(-1, |(_, since_ms)| (now - since_ms) / 1000);
         let seconds = |duration_ms: Option<i64>| duration_ms.map_or(-1, |ms| ms / 1000);

@@ -10,9 +10,11 @@ mod config;
 mod debug;
 mod export;
 mod info;
+mod reload;
 mod saves;
 
 pub use config::fsync_mode;
+pub use reload::Slots;
 
 use crate::config::Config;
 use crate::server::{AdminRequest, Control, Question, ServerMessage, Shared, Told};
@@ -47,7 +49,13 @@ enum Then {
     Ok(Requester),
     Info(Requester, Vec<String>),
     ListClients(Requester),
-    KilledClients { requester: Requester, is_old_form: bool },
+    KilledClients {
+        requester: Requester,
+        is_old_form: bool,
+    },
+    /// DEBUG RELOAD: whether keys are in memory and in the files; every shard has taken its keys.
+    Compared(Slots),
+    Reloaded(Slots),
     Watch,
 }
 
@@ -55,6 +63,8 @@ enum Then {
 enum Purpose {
     Snapshot,
     Config(Box<config::Pending>),
+    StandStill(reload::Reload),
+    GoOn { requester: Requester, is_ok: bool },
     Stop,
 }
 
@@ -100,7 +110,11 @@ pub struct Admin {
     next_number: u64,
     saves: Saves,
     shutdown: Option<saves::Shutdown>,
+    /// While files are read back.
+    reloading: Option<reload::Reload>,
     cpu: info::CpuClock,
+    /// What an export under way has written so far.
+    exporting: Option<PathBuf>,
     /// Removed at the end.
     remove_at_exit: Vec<PathBuf>,
 }
@@ -128,7 +142,9 @@ impl Admin {
             next_number: 1,
             saves: Saves::new(now_ms),
             shutdown: None,
+            reloading: None,
             cpu: info::CpuClock::default(),
+            exporting: None,
             remove_at_exit,
         }
     }
@@ -165,7 +181,7 @@ impl Admin {
             }
             EngineCommand::Export => self.export(requester, &args, shard, now),
             EngineCommand::Shutdown => self.shutdown_command(requester, &args, shard, now),
-            EngineCommand::Debug => self.debug(requester, &args, request.is_local),
+            EngineCommand::Debug => self.debug(requester, &args, request.is_local, shard),
             EngineCommand::ClientList => self.client_list(requester, &args),
             EngineCommand::ClientKill => self.client_kill(requester, &args),
             EngineCommand::ClientPause => self.client_pause(requester, &args, now),
@@ -179,6 +195,7 @@ impl Admin {
         match control {
             Control::Signal(name) => self.signal(name, shard, now),
             Control::Exported { id, outcome } => self.exported(id, outcome, shard, now),
+            Control::ReadBack(outcome) => self.was_read_back(outcome, shard),
         }
     }
 
@@ -186,6 +203,8 @@ impl Admin {
         match self.jobs.remove(&job) {
             Some(Purpose::Snapshot) => self.snapshot_done(outcome, shard, now),
             Some(Purpose::Config(pending)) => self.config_job_done(*pending, outcome, shard),
+            Some(Purpose::StandStill(reload)) => self.stands_still(reload, outcome, shard, now),
+            Some(Purpose::GoOn { requester, is_ok }) => self.goes_on(requester, is_ok),
             Some(Purpose::Stop) => self.stopped(outcome),
             None => {}
         }
@@ -243,6 +262,8 @@ impl Admin {
             Then::Info(requester, sections) => self.info(requester, &sections, &told, shard, now),
             Then::ListClients(requester) => self.clients_listed(requester, told),
             Then::KilledClients { requester, is_old_form } => self.clients_killed(requester, is_old_form, &told),
+            Then::Compared(slots) => self.compared(slots, &told, shard),
+            Then::Reloaded(slots) => self.keys_taken(slots, shard),
             Then::Watch => self.watched(&told, shard, now),
         }
     }

@@ -11,10 +11,12 @@ pub mod client;
 pub mod listener;
 pub mod shard_loop;
 
+use crate::admin::Slots;
 use crate::config::Config;
 use crate::mailbox::Sleeper;
 use shards::commands::EngineCommand;
 use shards::ids::{ConnId, ShardId};
+use shards::keyspace::Keyspace;
 use shards::resp::Protocol;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -32,6 +34,8 @@ pub struct Shared {
     pub clients: Vec<AtomicUsize>,
     pub next_conn: AtomicU64,
     pub started: Instant,
+    /// Of the hashes of keys.
+    pub hash_seed: u64,
     /// For shard 0, from helper threads.
     pub controls: Mutex<VecDeque<Control>>,
 }
@@ -57,6 +61,8 @@ pub enum Control {
     Signal(&'static str),
     /// A helper thread finished an export.
     Exported { id: u64, outcome: Result<String, String> },
+    /// A helper thread has read the files.
+    ReadBack(Result<Vec<Keyspace>, String>),
 }
 
 /// A command of a client for shard 0, which answers with `ServerMessage::Answer`.
@@ -119,6 +125,13 @@ pub enum Question {
         microseconds: u64,
     },
     ActiveExpire(bool),
+    /// How many of these keys are there already.
+    SharedKeys(Slots),
+    /// The keys in its slot are the shard's from now on; `keeps`: beside those that are there.
+    TakeKeys {
+        slots: Slots,
+        keeps: bool,
+    },
 }
 
 /// Which clients; every condition must hold.

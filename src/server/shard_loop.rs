@@ -592,6 +592,20 @@ impl ShardLoop {
                 self.core.shard.settings.active_expire = is_on;
                 Told::Done
             }
+            Question::SharedKeys(slots) => {
+                let slot = slots[self.core.id.0 as usize].lock().expect("no holder panics");
+                Told::Count(slot.as_ref().map_or(0, |keyspace| self.core.shard.shared_keys(keyspace)))
+            }
+            Question::TakeKeys { slots, keeps } => {
+                let mut slot = slots[self.core.id.0 as usize].lock().expect("no holder panics");
+                let keyspace = slot.take().expect("keys are taken once");
+                if keeps {
+                    self.core.shard.merge_keyspace(keyspace);
+                } else {
+                    *slot = Some(self.core.shard.replace_keyspace(keyspace));
+                }
+                Told::Done
+            }
         }
     }
 

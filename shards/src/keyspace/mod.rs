@@ -131,6 +131,14 @@ impl Keyspace {
         self.changes
     }
 
+    /// A keyspace that was loaded goes on where `other` stops: every lookup needs `last_lsn`, and changes are counted on.
+    pub fn take_the_place_of(&mut self, other: &Keyspace, last_lsn: Lsn) {
+        self.settle();
+        self.changes = other.changes;
+        self.gate.begin_command(last_lsn);
+        self.gate.all_written();
+    }
+
     // --- Lookups -------------------------------------------------------------------------------------------------
 
     /// Finds an entry, expired or not, and raises `needed` to its bucket's LSN (also when there is no such key).

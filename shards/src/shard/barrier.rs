@@ -32,7 +32,7 @@ impl Shard {
         }
     }
 
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         self.pausing = None;
         self.paused = false;
         self.stirred = true;
@@ -48,12 +48,15 @@ impl Shard {
                 self.place_mark(seq, mode, report);
                 self.go_on();
             }
-            BarrierAction::Cut { base, format, log } => {
+            BarrierAction::Cut { base, format, log, stay } => {
                 self.place_cut(base, format, log);
-                self.go_on();
+                if !stay {
+                    self.go_on();
+                }
             }
-            // These stand still until everything is durable; a stop for good.
+            // These stand still: until everything is durable, until they are told, for good.
             BarrierAction::EndLog => self.waits.push(MarkWait { seq, lsn: self.log.last_lsn(), kind: WaitKind::EndLog }),
+            BarrierAction::StandStill => self.waits.push(MarkWait { seq, lsn: self.log.last_lsn(), kind: WaitKind::StandStill }),
             BarrierAction::Stop => {
                 self.stopped = true;
                 self.waits.push(MarkWait { seq, lsn: self.log.last_lsn(), kind: WaitKind::Stop });
