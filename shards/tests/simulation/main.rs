@@ -27,6 +27,11 @@ fn run_seed(seed: u64) -> Result<(), String> {
 }
 
 fn run_plan(seed: u64, plan: Plan) -> Result<(), String> {
+    count_reloads(seed, plan).map(|_| ())
+}
+
+/// Runs the plan; how often files were read back.
+fn count_reloads(seed: u64, plan: Plan) -> Result<u64, String> {
     let mut world = World::new(seed ^ 0x5eed, plan.mode, plan.logged);
     world.format = plan.format;
     let mut clients = Clients::new(plan.mode);
@@ -62,7 +67,8 @@ fn run_plan(seed: u64, plan: Plan) -> Result<(), String> {
         }
         world.run(opened);
     }
-    finish(&mut world, &mut clients, &plan, shards)
+    finish(&mut world, &mut clients, &plan, shards)?;
+    Ok(clients.reloaded)
 }
 
 fn work(world: &mut World, clients: &mut Clients, plan: &Plan, steps: usize) -> Result<(), String> {
@@ -110,7 +116,8 @@ fn everyone_is_answered(world: &mut World, clients: &mut Clients, plan: &Plan) -
 /// Nobody waits for ever; and a clean stop is followed by exactly the same state.
 fn finish(world: &mut World, clients: &mut Clients, plan: &Plan, shards: u16) -> Result<(), String> {
     work(world, clients, &Plan { crash_at_operation: None, ..plan.clone() }, 1500)?;
-    everyone_is_answered(world, clients, plan)?;
+    // What stands still goes on before the stop.
+    everyone_is_answered(world, clients, &Plan { reloads: false, ..plan.clone() })?;
     if !world.logged || clients.pending_log.is_some() {
         // As SHUTDOWN does where nothing is logged.
         world.shards[0].start_job(u64::MAX - 1, Job::Snapshot { format: plan.format, start_log: false });
@@ -186,6 +193,18 @@ fn a_crash_at_any_disk_operation_violates_nothing() {
             run_plan(seed, plan).unwrap_or_else(|cause| panic!("{replay}: {cause}"));
         }
     }
+}
+
+/// Whatever is executed when everything stands still is in the files, and goes on from what was read of them.
+#[test]
+fn what_is_read_back_is_what_was_there() {
+    let mut reloads = 0;
+    for seed in 1..120 {
+        let plan = Plan { reloads: true, ..Plan::from_seed(seed) };
+        let text = format!("{plan:?}");
+        reloads += count_reloads(seed, plan).unwrap_or_else(|cause| panic!("seed {seed}: {cause}\n{text}"));
+    }
+    assert!(reloads > 500, "only {reloads} reloads");
 }
 
 fn contents_of(world: &World) -> std::collections::BTreeMap<(u16, Vec<u8>), Vec<u8>> {
