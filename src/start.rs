@@ -168,6 +168,8 @@ pub struct Plan {
     pub opened: Opened,
     pub remove_at_exit: Vec<PathBuf>,
     pub hash_seed: u64,
+    /// Resident bytes before anything was loaded.
+    pub startup_memory: u64,
 }
 
 pub fn hash_seed() -> u64 {
@@ -175,7 +177,7 @@ pub fn hash_seed() -> u64 {
 }
 
 pub fn start(plan: Plan) -> Result<Server, String> {
-    let Plan { config, dir, cpus, maxclients, listeners, mut opened, remove_at_exit, hash_seed } = plan;
+    let Plan { config, dir, cpus, maxclients, listeners, mut opened, remove_at_exit, hash_seed, startup_memory } = plan;
     let shards = cpus.len() as u16;
     let failed = |error: std::io::Error| format!("making an epoll set: {error}");
     let polls = cpus.iter().map(|_| mio::Poll::new()).collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -195,7 +197,7 @@ pub fn start(plan: Plan) -> Result<Server, String> {
         controls: Mutex::default(),
     });
     let now = now_ms();
-    let report = StartReport::of(&opened);
+    let report = StartReport::of(&opened, startup_memory);
     let admin = Admin::new(config.clone(), shared.clone(), report, maxclients, remove_at_exit, now);
     let mut head = Some(Head::new(admin, listeners, Admission::of(&config, maxclients as usize)));
     let generation = opened.manifest.generations.last().expect("a start opens a generation").number;

@@ -14,6 +14,7 @@ mod reload;
 mod saves;
 
 pub use config::fsync_mode;
+pub use info::resident_memory;
 pub use reload::Slots;
 
 use crate::config::Config;
@@ -21,6 +22,7 @@ use crate::server::{AdminRequest, Control, Question, ServerMessage, Shared, Told
 use saves::Saves;
 use shards::commands::EngineCommand;
 use shards::ids::{ConnId, ShardId};
+use shards::keyspace::Keyspace;
 use shards::recovery::{Crash, Opened};
 use shards::resp::{Protocol, Reply};
 use shards::shard::Shard;
@@ -75,10 +77,13 @@ pub struct StartReport {
     pub found: String,
     pub crash: &'static str,
     pub mark: Option<u64>,
+    pub keys_loaded: u64,
+    /// Resident bytes before anything was loaded.
+    pub startup_memory: u64,
 }
 
 impl StartReport {
-    pub fn of(opened: &Opened) -> StartReport {
+    pub fn of(opened: &Opened, startup_memory: u64) -> StartReport {
         let cuts = opened.decision.iter().flat_map(|decision| &decision.cuts);
         let (records, bytes) = cuts.fold((0, 0), |(records, bytes), cut| {
             (records + cut.records, bytes + cut.tail.as_ref().map_or(0, |tail| tail.bytes))
@@ -91,7 +96,9 @@ impl StartReport {
             Some(Crash::PowerLoss(_)) => "power-loss",
         };
         let mark = decision.and_then(|decision| decision.mark).map(|seq| seq.0);
-        StartReport { cut_records: records, cut_bytes: bytes, found: opened.summary(), crash, mark }
+        let keys_of = |keyspace: &Keyspace| (0..keyspace.databases()).map(|db| keyspace.stats(db).keys).sum::<u64>();
+        let keys_loaded = opened.keyspaces.iter().map(keys_of).sum();
+        StartReport { cut_records: records, cut_bytes: bytes, found: opened.summary(), crash, mark, keys_loaded, startup_memory }
     }
 }
 
@@ -170,7 +177,7 @@ impl Admin {
             },
             EngineCommand::Info => {
                 let sections = args[1..].iter().map(|arg| String::from_utf8_lossy(arg).to_ascii_lowercase()).collect();
-                self.ask(Question::Stats, Then::Info(requester, sections));
+                self.ask(Question::StatsAndCalls, Then::Info(requester, sections));
             }
             EngineCommand::Save => self.save(requester, shard, now),
             EngineCommand::BgSave => self.bgsave(requester, &args, shard, now),

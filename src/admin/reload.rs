@@ -66,7 +66,6 @@ impl Admin {
         if reload.saves {
             self.base_is_new(shard);
             self.saves.last_save_ms = now;
-            self.saves.saved_changes = self.saves.changes;
         }
         self.reloading = Some(reload);
         let shared = self.shared.clone();

@@ -48,6 +48,7 @@ pub struct Saves {
     pub last_save_ms: i64,
     pub last_ok: bool,
     pub last_rewrite_ok: bool,
+    pub rewrite_failures_in_a_row: u64,
     pub current: Option<(Order, i64)>,
     pub last_duration_ms: Option<i64>,
     pub last_rewrite_duration_ms: Option<i64>,
@@ -57,10 +58,8 @@ pub struct Saves {
     export_id: u64,
     failed_at_ms: i64,
     next_watch_ms: i64,
-    /// Changes of all shards, and how many of them the last base holds.
+    /// Changes of all shards that no base holds.
     pub changes: u64,
-    pub saved_changes: u64,
-    changes_at_start: Option<u64>,
     log_bytes: u64,
     pub log_bytes_at_base: u64,
     pub base_bytes: u64,
@@ -73,6 +72,7 @@ impl Saves {
             last_save_ms: now_ms,
             last_ok: true,
             last_rewrite_ok: true,
+            rewrite_failures_in_a_row: 0,
             current: None,
             last_duration_ms: None,
             last_rewrite_duration_ms: None,
@@ -83,8 +83,6 @@ impl Saves {
             failed_at_ms: 0,
             next_watch_ms: 0,
             changes: 0,
-            saved_changes: 0,
-            changes_at_start: None,
             log_bytes: 0,
             log_bytes_at_base: 0,
             base_bytes: 0,
@@ -165,8 +163,6 @@ impl Admin {
         };
         let format = if commands { BaseFormat::Commands } else { BaseFormat::Rdb };
         self.saves.current = Some((order, now));
-        // What is written from now on may or may not be in the base; counting it as unsaved errs on the safe side.
-        self.saves.saved_changes = self.saves.changes;
         self.start_job(Job::Snapshot { format, start_log: false }, Purpose::Snapshot, shard);
     }
 
@@ -238,6 +234,7 @@ impl Admin {
         let saves = &mut self.saves;
         if saving == Saving::Rewrite {
             saves.last_rewrite_ok = is_ok;
+            saves.rewrite_failures_in_a_row = if is_ok { 0 } else { saves.rewrite_failures_in_a_row + 1 };
             saves.last_rewrite_duration_ms = Some(duration_ms);
             saves.rewrites += is_ok as u64;
         } else {
@@ -273,7 +270,7 @@ impl Admin {
             return;
         }
         let logging = shard.coordinator().is_some_and(|coordinator| coordinator.logging());
-        let unsaved = self.saves.changes - self.saves.saved_changes;
+        let unsaved = self.saves.changes;
         let age_s = (now - self.saves.last_save_ms) / 1000;
         let is_due = |point: &SavePoint| unsaved >= point.changes && age_s as u64 > point.seconds;
         // As Redis, with a log too: the base is what the next start reads first, and the log behind it is short.
@@ -304,9 +301,7 @@ impl Admin {
     pub(super) fn count_changes(&mut self, told: &[Told]) {
         let stats: Vec<&ShardStats> =
             told.iter().filter_map(|told| if let Told::Stats(stats) = told { Some(&**stats) } else { None }).collect();
-        let changes: u64 = stats.iter().map(|stats| stats.changes).sum();
-        let loaded = *self.saves.changes_at_start.get_or_insert(changes);
-        self.saves.changes = changes - loaded;
+        self.saves.changes = stats.iter().map(|stats| stats.changes_unsaved).sum();
         self.saves.log_bytes = stats.iter().map(|stats| stats.log_bytes).sum();
     }
 

@@ -16,8 +16,9 @@ use crate::config::Config;
 use crate::mailbox::Sleeper;
 use shards::commands::EngineCommand;
 use shards::ids::{ConnId, ShardId};
-use shards::keyspace::Keyspace;
+use shards::keyspace::{DbStats, Keyspace};
 use shards::resp::Protocol;
+use shards::shard::CallReport;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -109,6 +110,7 @@ pub enum ServerMessage {
 #[derive(Clone)]
 pub enum Question {
     Stats,
+    StatsAndCalls,
     ResetStats,
     /// New settings.
     Settings(Arc<Config>),
@@ -160,7 +162,19 @@ pub struct ShardStats {
     pub net_in: u64,
     pub net_out: u64,
     pub connections_received: u64,
-    pub protocol_errors: u64,
+    pub errors: u64,
+    pub calls: CallReport,
+    /// Bytes of keys, values and their tables.
+    pub memory: u64,
+    /// Of the base being written: keys walked, keys in all.
+    pub save_progress: (u64, u64),
+    /// What the buffers of connections hold.
+    pub client_bytes: u64,
+    /// Clients whose query got too long.
+    pub query_disconnections: u64,
+    /// Of sockets.
+    pub reads: u64,
+    pub writes: u64,
     pub hits: u64,
     pub misses: u64,
     pub expired: u64,
@@ -173,8 +187,8 @@ pub struct ShardStats {
     pub input_max: u64,
     pub output_max: u64,
     pub passes: u64,
-    /// Per database: keys, expires.
-    pub keys: Vec<(u64, u64)>,
-    pub changes: u64,
+    /// Per database.
+    pub keys: Vec<DbStats>,
+    pub changes_unsaved: u64,
     pub refusing: Option<String>,
 }

@@ -96,6 +96,7 @@ impl Shard {
             self.base_first_segment = self.log.cut();
         }
         let cut = self.log.last_lsn();
+        self.changes_at_cut = self.keyspace.changes();
         let aux = [("redis-ver", "7.2.0"), ("redis-bits", "64"), ("aof-base", if log.is_some() { "1" } else { "0" })];
         self.base = Some(BaseWriter::begin(base, self.id, format, cut, &mut self.keyspace, &aux, &mut self.disk));
     }
@@ -164,6 +165,7 @@ impl Shard {
 
     pub(super) fn base_committed(&mut self, remove: Vec<String>) {
         self.log_starts = false;
+        self.changes_saved = self.changes_at_cut;
         for path in remove {
             self.disk.push(crate::disk::DiskOwner::Snapshot, crate::disk::DiskOp::Remove { path });
         }

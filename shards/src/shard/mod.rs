@@ -11,6 +11,7 @@
 //! Nothing blocks, nothing is read from a clock: the driver says what time it is.
 
 mod barrier;
+mod calls;
 mod connection;
 mod execute;
 mod lock;
@@ -19,9 +20,10 @@ mod participant;
 mod scan;
 mod submit;
 
+pub use calls::{CallReport, Calls, CommandCalls, Times};
 pub use submit::Submit;
 
-use crate::commands::{CommandStats, Effects, Session};
+use crate::commands::{Command, CommandStats, Effects, Session};
 use crate::disk::{DiskOwner, DiskQueue, DiskRequest, DiskResult};
 use crate::ids::{ConnId, Generation, Lsn, Seq, ShardId};
 use crate::keyspace::Keyspace;
@@ -53,13 +55,31 @@ pub struct Settings {
     pub strict_order: bool,
     pub requirepass: Vec<u8>,
     pub active_expire: bool,
+    /// `enable-debug-command`.
+    pub debug: DebugAccess,
     /// How long replies wait for the log after a disk fault, before they become errors (`commit-timeout-ms`).
     pub commit_timeout_ms: i64,
 }
 
+/// Who may use DEBUG.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DebugAccess {
+    No,
+    /// Clients on this machine.
+    Local,
+    Yes,
+}
+
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { databases: 16, strict_order: true, requirepass: Vec::new(), active_expire: true, commit_timeout_ms: 10_000 }
+        Settings {
+            databases: 16,
+            strict_order: true,
+            requirepass: Vec::new(),
+            active_expire: true,
+            debug: DebugAccess::No,
+            commit_timeout_ms: 10_000,
+        }
     }
 }
 
@@ -129,7 +149,7 @@ pub struct Shard {
     now_ms: i64,
     pass: u64,
     pub stats: CommandStats,
-    pub commands_processed: u64,
+    calls: Calls,
     effects: Effects,
     scratch: Vec<u8>,
     disk: DiskQueue,
@@ -175,6 +195,9 @@ pub struct Shard {
 
     base: Option<BaseWriter>,
     base_first_segment: u64,
+    /// Changes of the keyspace up to the newest cut, and up to the cut of the newest base that was committed.
+    changes_at_cut: u64,
+    changes_saved: u64,
     /// The base under way is the first of a new log.
     log_starts: bool,
     forget: Option<SegmentName>,
@@ -210,7 +233,7 @@ impl Shard {
             now_ms: start.now_ms,
             pass: 0,
             stats: CommandStats::default(),
-            commands_processed: 0,
+            calls: Calls::default(),
             effects: Effects::default(),
             scratch: Vec::new(),
             disk: DiskQueue::default(),
@@ -247,6 +270,8 @@ impl Shard {
             held_at: None,
             base: None,
             base_first_segment: 0,
+            changes_at_cut: 0,
+            changes_saved: 0,
             log_starts: false,
             forget: None,
             refusing: None,
@@ -255,6 +280,7 @@ impl Shard {
             postponed: None,
             has_garbage: false,
         };
+        shard.changes_saved = shard.keyspace.changes();
         if start.logged {
             shard.log.prepare(write_mode(start.mode), &mut shard.disk);
         }
@@ -296,6 +322,47 @@ impl Shard {
     /// Why there is no room for more of the log, while there is still some.
     pub fn postponed(&self) -> Option<&str> {
         self.postponed.as_ref().map(|(cause, _)| &cause[..])
+    }
+
+    // --- Counts and times ----------------------------------------------------------------------------------------------
+
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// `latency-tracking`.
+    pub fn keep_times(&mut self, keeps: bool) {
+        self.calls.keeps_times = keeps;
+    }
+
+    /// Changes that no base holds.
+    pub fn changes_unsaved(&self) -> u64 {
+        self.keyspace.changes() - self.changes_saved
+    }
+
+    /// Of the base that is being written: keys walked, and how many there are.
+    pub fn save_progress(&self) -> (u64, u64) {
+        self.base.as_ref().map_or((0, 0), BaseWriter::progress)
+    }
+
+    pub fn reset_stats(&mut self) {
+        self.stats = CommandStats::default();
+        self.calls.reset();
+    }
+
+    /// The driver measures how long what it does next takes …
+    pub fn begin_timing(&mut self) {
+        self.calls.begin_timing();
+    }
+
+    /// … until now; it does so for one of `weight` such things.
+    pub fn end_timing(&mut self, elapsed_ns: u64, weight: u64) {
+        self.calls.end_timing(elapsed_ns, weight);
+    }
+
+    /// The server around the engine has run a command for so long.
+    pub fn took(&mut self, command: &'static Command, elapsed_ns: u64) {
+        self.calls.took(command, elapsed_ns);
     }
 
     pub fn take_disk_requests(&mut self) -> Vec<DiskRequest> {
@@ -357,6 +424,8 @@ impl Shard {
         assert!(self.paused && self.base.is_none(), "keys are replaced while everything stands still");
         keyspace.take_the_place_of(&self.keyspace, self.log.last_lsn());
         self.has_garbage = true;
+        // Where there is no log, it is the base that was read.
+        self.changes_saved = keyspace.changes();
         std::mem::replace(&mut self.keyspace, keyspace)
     }
 
@@ -446,7 +515,10 @@ impl Shard {
 
     /// A reply outside of a command's place, e.g. a protocol error before the connection is closed. In order behind all others.
     pub fn push_reply(&mut self, conn: ConnId, bytes: &[u8]) {
-        self.reply_now(conn, |out| out.extend_from_slice(bytes));
+        if bytes.first() == Some(&b'-') {
+            self.calls.error(bytes);
+        }
+        self.reply_now(conn, None, |out| out.extend_from_slice(bytes));
     }
 
     /// The state of the protocol on this shard, for a person who looks for what it waits for.
@@ -781,7 +853,7 @@ impl Shard {
     // --- Replies -----------------------------------------------------------------------------------------------------
 
     /// A reply that depends on nothing, in its place behind the replies that are still to come.
-    fn reply_now(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+    fn reply_now(&mut self, id: ConnId, command: Option<&'static Command>, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if conn.tickets.is_empty() {
             write(&mut conn.out);
@@ -792,13 +864,18 @@ impl Shard {
         } else {
             let mut bytes = Vec::new();
             write(&mut bytes);
-            conn.take_ticket(Expected::Arrived(bytes, Deps::default()));
+            conn.take_ticket(command, Expected::Arrived(bytes, Deps::default()));
         }
     }
 
     fn arrived(&mut self, id: ConnId, ticket: u64, reply: Vec<u8>, deps: Deps) {
         let reached = Reached { here: self.id, committed: self.committed(), ordered: self.ordered(), known: &self.known };
         let Some(conn) = self.conns.get_mut(&id) else { return };
+        if reply.first() == Some(&b'-')
+            && let Some(command) = conn.ticket(ticket).and_then(|ticket| ticket.command)
+        {
+            self.calls.failed(command, &reply);
+        }
         if !conn.ticket_arrived(ticket, reply, deps) {
             return;
         }
