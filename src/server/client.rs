@@ -59,27 +59,35 @@ pub struct Core {
     pub timing: Timing,
 }
 
-/// Which commands of this core are measured: each one that comes alone or at the head of a pipeline, and of those behind it one of
-/// `SAMPLE_PERIOD` on average. Reading the clock twice for each would cost some percent of a pipeline's throughput
-/// (docs/decisions.md).
+/// Which commands of this core are measured: the first `MEASURED_PER_PASS` of a pass that come alone, and of all others, in pipelines
+/// or on a busy core, one of `SAMPLE_PERIOD` on average, which then counts for so many. Reading the clock twice for each would cost
+/// some percent of the throughput (docs/decisions.md).
 pub struct Timing {
     random: u32,
     /// Commands until the next one that is measured.
     left: u32,
+    left_in_pass: u32,
 }
+
+const MEASURED_PER_PASS: u32 = 2;
 
 const SAMPLE_PERIOD: u32 = 32;
 
 impl Default for Timing {
     fn default() -> Timing {
-        Timing { random: 0x2545_F491, left: SAMPLE_PERIOD }
+        Timing { random: 0x2545_F491, left: SAMPLE_PERIOD, left_in_pass: MEASURED_PER_PASS }
     }
 }
 
 impl Timing {
+    pub fn begin_pass(&mut self) {
+        self.left_in_pass = MEASURED_PER_PASS;
+    }
+
     /// For how many commands this one is measured; 0 = it is not.
-    fn weight(&mut self, is_first: bool) -> u32 {
-        if is_first {
+    fn weight(&mut self, is_alone: bool) -> u32 {
+        if is_alone && self.left_in_pass > 0 {
+            self.left_in_pass -= 1;
             return 1;
         }
         self.left -= 1;
@@ -320,7 +328,7 @@ impl Client {
             parser.fill_args(&data[at..], &mut args);
             if !args.is_empty() {
                 self.pending = Some(consumed);
-                if core.is_paused_for(&args) || !self.submit_timed(core, &args, commands == 0) {
+                if core.is_paused_for(&args) || !self.submit_timed(core, &args, commands == 0 && at + consumed == data.len()) {
                     self.waits = true;
                     return at;
                 }
@@ -346,8 +354,8 @@ impl Client {
             || core.shard.bytes_outstanding(self.id) > BYTES_OUTSTANDING_MAX
     }
 
-    fn submit_timed(&mut self, core: &mut Core, args: &[&[u8]], is_first: bool) -> bool {
-        let weight = core.timing.weight(is_first);
+    fn submit_timed(&mut self, core: &mut Core, args: &[&[u8]], is_alone: bool) -> bool {
+        let weight = core.timing.weight(is_alone);
         if weight == 0 {
             return self.submit(core, args);
         }

@@ -212,6 +212,7 @@ impl ShardLoop {
 
     fn pass(&mut self, events: &Events) -> Next {
         self.passes += 1;
+        self.core.timing.begin_pass();
         let now = now_ms();
         self.handle_events(events, now);
         for id in std::mem::take(&mut self.resume) {

@@ -4,7 +4,9 @@
 //! measures some of what it has executed and says so (`begin_timing`, `end_timing`). What runs under one measurement shares its time
 //! equally; `weight` tells for how many times as much execution a measurement stands.
 
-use crate::commands::Command;
+use super::Shard;
+use crate::commands::{Command, CommandStats};
+use crate::snapshot::BaseWriter;
 use std::collections::BTreeMap;
 
 /// Slots of the table of commands: a power of two, several times the number of commands.
@@ -270,6 +272,48 @@ impl Times {
             seen >= rank
         })?;
         Some(top_of(bucket))
+    }
+}
+
+/// For the driver.
+impl Shard {
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// `latency-tracking`.
+    pub fn keep_times(&mut self, keeps: bool) {
+        self.calls.keeps_times = keeps;
+    }
+
+    /// Changes that no base holds.
+    pub fn changes_unsaved(&self) -> u64 {
+        self.keyspace.changes() - self.changes_saved
+    }
+
+    /// Of the base that is being written: keys walked, and how many there are.
+    pub fn save_progress(&self) -> (u64, u64) {
+        self.base.as_ref().map_or((0, 0), BaseWriter::progress)
+    }
+
+    pub fn reset_stats(&mut self) {
+        self.stats = CommandStats::default();
+        self.calls.reset();
+    }
+
+    /// The driver measures how long what it does next takes …
+    pub fn begin_timing(&mut self) {
+        self.calls.begin_timing();
+    }
+
+    /// … until now; it does so for one of `weight` such things.
+    pub fn end_timing(&mut self, elapsed_ns: u64, weight: u64) {
+        self.calls.end_timing(elapsed_ns, weight);
+    }
+
+    /// The server around the engine has run a command for so long.
+    pub fn took(&mut self, command: &'static Command, elapsed_ns: u64) {
+        self.calls.took(command, elapsed_ns);
     }
 }
 

@@ -17,6 +17,7 @@ mod execute;
 mod lock;
 mod merge;
 mod participant;
+mod reload;
 mod scan;
 mod submit;
 
@@ -324,47 +325,6 @@ impl Shard {
         self.postponed.as_ref().map(|(cause, _)| &cause[..])
     }
 
-    // --- Counts and times ----------------------------------------------------------------------------------------------
-
-    pub fn calls(&self) -> &Calls {
-        &self.calls
-    }
-
-    /// `latency-tracking`.
-    pub fn keep_times(&mut self, keeps: bool) {
-        self.calls.keeps_times = keeps;
-    }
-
-    /// Changes that no base holds.
-    pub fn changes_unsaved(&self) -> u64 {
-        self.keyspace.changes() - self.changes_saved
-    }
-
-    /// Of the base that is being written: keys walked, and how many there are.
-    pub fn save_progress(&self) -> (u64, u64) {
-        self.base.as_ref().map_or((0, 0), BaseWriter::progress)
-    }
-
-    pub fn reset_stats(&mut self) {
-        self.stats = CommandStats::default();
-        self.calls.reset();
-    }
-
-    /// The driver measures how long what it does next takes …
-    pub fn begin_timing(&mut self) {
-        self.calls.begin_timing();
-    }
-
-    /// … until now; it does so for one of `weight` such things.
-    pub fn end_timing(&mut self, elapsed_ns: u64, weight: u64) {
-        self.calls.end_timing(elapsed_ns, weight);
-    }
-
-    /// The server around the engine has run a command for so long.
-    pub fn took(&mut self, command: &'static Command, elapsed_ns: u64) {
-        self.calls.took(command, elapsed_ns);
-    }
-
     pub fn take_disk_requests(&mut self) -> Vec<DiskRequest> {
         self.disk.take()
     }
@@ -416,43 +376,6 @@ impl Shard {
     /// As `Coordinator::cancel_snapshots` (shard 0 only).
     pub fn cancel_snapshots(&mut self) {
         self.coordinator.as_mut().expect("the coordinator lives on shard 0").cancel_snapshots();
-    }
-
-    /// Puts what was read back from the files in the place of the keys, while everything stands still (`Job::StandStill`); returns
-    /// what was there. Every reply to come depends on all that has been written so far.
-    pub fn replace_keyspace(&mut self, mut keyspace: Keyspace) -> Keyspace {
-        assert!(self.paused && self.base.is_none(), "keys are replaced while everything stands still");
-        keyspace.take_the_place_of(&self.keyspace, self.log.last_lsn());
-        self.has_garbage = true;
-        // Where there is no log, it is the base that was read.
-        self.changes_saved = keyspace.changes();
-        std::mem::replace(&mut self.keyspace, keyspace)
-    }
-
-    /// Likewise, but what is there stays, unless a loaded key has the same name. Not with a log, which would not know of it.
-    pub fn merge_keyspace(&mut self, mut loaded: Keyspace) {
-        assert!(self.paused && self.base.is_none() && !self.log.enabled(), "keys are merged while everything stands still");
-        self.keyspace.begin_command(self.log.last_lsn());
-        for (db, key, value, expire_at_ms) in loaded.drain() {
-            if let Some((replaced, _)) = self.keyspace.insert(db, &key, value, expire_at_ms) {
-                self.keyspace.discard(replaced);
-            }
-        }
-    }
-
-    /// How many of these keys are here too.
-    pub fn shared_keys(&mut self, loaded: &Keyspace) -> u64 {
-        let mut shared = 0;
-        for db in 0..loaded.databases() {
-            let mut cursor = 0;
-            loop {
-                cursor = loaded.scan(db, cursor, 1000, &mut |key, _, _| shared += self.keyspace.find(db, key).is_some() as u64);
-                if cursor == 0 {
-                    break;
-                }
-            }
-        }
-        shared
     }
 
     // --- Connections -------------------------------------------------------------------------------------------------
