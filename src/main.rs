@@ -110,8 +110,19 @@ fn serve(config: Config) -> Result<(), String> {
     remove_at_exit.extend(listeners.iter().filter_map(|listener| listener.path().map(PathBuf::from)));
     journal::notice(&format!("{shards} shards on CPUs {cpus:?}, data in {}", dir.display()));
     let hash_seed = start::hash_seed();
+    let startup_memory = admin::resident_memory();
     let opened = start::load(&config, &dir, shards, hash_seed)?;
-    let plan = start::Plan { config: Arc::new(config), dir, cpus, maxclients, listeners, opened, remove_at_exit };
+    let plan = start::Plan {
+        config: Arc::new(config),
+        dir,
+        cpus,
+        maxclients,
+        listeners,
+        opened,
+        remove_at_exit,
+        hash_seed,
+        startup_memory,
+    };
     let server = start::start(plan)?;
     server.watch_signals()?;
     let cause = server.join();

@@ -53,7 +53,7 @@ fn locked(result: Result<(), rustix::io::Errno>, file: File, dir: &Path, path: &
     }
 }
 
-struct Threads;
+pub struct Threads;
 
 impl Parallel for Threads {
     fn run<'a>(&self, jobs: Vec<Box<dyn FnOnce() + Send + 'a>>) {
@@ -167,6 +167,9 @@ pub struct Plan {
     pub listeners: Vec<Listener>,
     pub opened: Opened,
     pub remove_at_exit: Vec<PathBuf>,
+    pub hash_seed: u64,
+    /// Resident bytes before anything was loaded.
+    pub startup_memory: u64,
 }
 
 pub fn hash_seed() -> u64 {
@@ -174,7 +177,7 @@ pub fn hash_seed() -> u64 {
 }
 
 pub fn start(plan: Plan) -> Result<Server, String> {
-    let Plan { config, dir, cpus, maxclients, listeners, mut opened, remove_at_exit } = plan;
+    let Plan { config, dir, cpus, maxclients, listeners, mut opened, remove_at_exit, hash_seed, startup_memory } = plan;
     let shards = cpus.len() as u16;
     let failed = |error: std::io::Error| format!("making an epoll set: {error}");
     let polls = cpus.iter().map(|_| mio::Poll::new()).collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -190,10 +193,11 @@ pub fn start(plan: Plan) -> Result<Server, String> {
         clients: cpus.iter().map(|_| AtomicUsize::new(0)).collect(),
         next_conn: AtomicU64::new(1),
         started: Instant::now(),
+        hash_seed,
         controls: Mutex::default(),
     });
     let now = now_ms();
-    let report = StartReport::of(&opened);
+    let report = StartReport::of(&opened, startup_memory);
     let admin = Admin::new(config.clone(), shared.clone(), report, maxclients, remove_at_exit, now);
     let mut head = Some(Head::new(admin, listeners, Admission::of(&config, maxclients as usize)));
     let generation = opened.manifest.generations.last().expect("a start opens a generation").number;

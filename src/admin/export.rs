@@ -17,7 +17,7 @@ use shards::rdb::{IoSource, Reader};
 use shards::shard::Shard;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[derive(Clone)]
@@ -30,6 +30,11 @@ pub struct Target {
 impl Target {
     pub fn rdb(name: &str) -> Target {
         Target { name: name.into(), commands: false }
+    }
+
+    /// Where it is written before it gets its name.
+    pub fn temporary(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("temp-export-{}.{}", std::process::id(), self.name))
     }
 }
 
@@ -70,7 +75,7 @@ pub fn start(
 }
 
 fn write_file(dir: &Path, base: &Base, target: &Target) -> io::Result<()> {
-    let temporary = dir.join(format!("temp-export-{}.{}", std::process::id(), target.name));
+    let temporary = target.temporary(dir);
     let written = write_temporary(dir, base, &temporary).and_then(|()| std::fs::rename(&temporary, dir.join(&target.name)));
     if written.is_err() {
         _ = std::fs::remove_file(&temporary);

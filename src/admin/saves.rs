@@ -20,6 +20,8 @@ const STOP_MS: i64 = 10_000;
 pub enum Saving {
     /// Answered when it is done.
     Save,
+    /// The last one, before the server stops.
+    Final,
     /// Answered at once.
     BgSave,
     Rewrite,
@@ -35,8 +37,8 @@ pub struct Order {
 }
 
 pub struct Shutdown {
-    requester: Option<Requester>,
-    saves: bool,
+    /// Who is answered when it fails or is aborted.
+    requesters: Vec<Requester>,
     force: bool,
     deadline_ms: i64,
     stopping: bool,
@@ -46,6 +48,7 @@ pub struct Saves {
     pub last_save_ms: i64,
     pub last_ok: bool,
     pub last_rewrite_ok: bool,
+    pub rewrite_failures_in_a_row: u64,
     pub current: Option<(Order, i64)>,
     pub last_duration_ms: Option<i64>,
     pub last_rewrite_duration_ms: Option<i64>,
@@ -55,10 +58,8 @@ pub struct Saves {
     export_id: u64,
     failed_at_ms: i64,
     next_watch_ms: i64,
-    /// Changes of all shards, and how many of them the last base holds.
+    /// Changes of all shards that no base holds.
     pub changes: u64,
-    pub saved_changes: u64,
-    changes_at_start: Option<u64>,
     log_bytes: u64,
     pub log_bytes_at_base: u64,
     pub base_bytes: u64,
@@ -71,6 +72,7 @@ impl Saves {
             last_save_ms: now_ms,
             last_ok: true,
             last_rewrite_ok: true,
+            rewrite_failures_in_a_row: 0,
             current: None,
             last_duration_ms: None,
             last_rewrite_duration_ms: None,
@@ -81,8 +83,6 @@ impl Saves {
             failed_at_ms: 0,
             next_watch_ms: 0,
             changes: 0,
-            saved_changes: 0,
-            changes_at_start: None,
             log_bytes: 0,
             log_bytes_at_base: 0,
             base_bytes: 0,
@@ -106,7 +106,7 @@ impl Saves {
 
 impl Admin {
     pub(super) fn save(&mut self, requester: Requester, shard: &mut Shard, now: i64) {
-        if self.saves.is_running(&[Saving::Save, Saving::BgSave]) {
+        if self.saves.is_running(&[Saving::Save, Saving::Final, Saving::BgSave]) {
             return self.error(requester, "ERR Background save already in progress");
         }
         let export = self.export_on_save();
@@ -119,7 +119,7 @@ impl Admin {
             [option] if word(option) == "schedule" => true,
             _ => return self.error(requester, "ERR syntax error"),
         };
-        if self.saves.is_running(&[Saving::Save, Saving::BgSave]) {
+        if self.saves.is_running(&[Saving::Save, Saving::Final, Saving::BgSave]) {
             return self.error(requester, "ERR Background save already in progress");
         }
         let is_busy = self.saves.current.is_some();
@@ -163,20 +163,18 @@ impl Admin {
         };
         let format = if commands { BaseFormat::Commands } else { BaseFormat::Rdb };
         self.saves.current = Some((order, now));
-        // What is written from now on may or may not be in the base; counting it as unsaved errs on the safe side.
-        self.saves.saved_changes = self.saves.changes;
         self.start_job(Job::Snapshot { format, start_log: false }, Purpose::Snapshot, shard);
     }
 
     pub(super) fn snapshot_done(&mut self, outcome: Result<(), String>, shard: &mut Shard, now: i64) {
         if outcome.is_ok() {
-            self.saves.log_bytes_at_base = self.saves.log_bytes;
+            self.base_is_new(shard);
             let base = shard.coordinator().and_then(|coordinator| coordinator.manifest().base.as_ref());
-            self.saves.base_bytes = base.map_or(0, |base| base.files.iter().map(|file| file.bytes).sum());
             if let Some((Order { export: Some(target), .. }, _)) = &self.saves.current {
                 let base = base.expect("a snapshot leaves a base").clone();
                 self.saves.export_id += 1;
                 let id = self.saves.export_id;
+                self.exporting = Some(target.temporary(&self.shared.dir));
                 let started = export::start(self.shared.clone(), base, target.clone(), move |shared, outcome| {
                     shared.control(Control::Exported { id, outcome });
                 });
@@ -187,6 +185,13 @@ impl Admin {
             }
         }
         self.finish_order(outcome.map(|()| String::new()), shard, now);
+    }
+
+    /// What the size of the log is compared with.
+    pub(super) fn base_is_new(&mut self, shard: &Shard) {
+        self.saves.log_bytes_at_base = self.saves.log_bytes;
+        let base = shard.coordinator().and_then(|coordinator| coordinator.manifest().base.as_ref());
+        self.saves.base_bytes = base.map_or(0, |base| base.files.iter().map(|file| file.bytes).sum());
     }
 
     pub(super) fn exported(&mut self, id: u64, outcome: Result<String, String>, shard: &mut Shard, now: i64) {
@@ -201,9 +206,10 @@ impl Admin {
     fn finish_order(&mut self, outcome: Result<String, String>, shard: &mut Shard, now: i64) {
         let Some((order, since_ms)) = self.saves.current.take() else { return };
         self.note_outcome(order.saving, outcome.is_ok(), now - since_ms, now);
+        self.exporting = None;
         match &outcome {
             Ok(_) => journal::notice(match order.saving {
-                Saving::Save => "DB saved on disk",
+                Saving::Save | Saving::Final => "DB saved on disk",
                 Saving::BgSave => "Background saving terminated with success",
                 Saving::Rewrite => "Background AOF rewrite terminated with success",
                 Saving::Export => "Export terminated with success",
@@ -216,7 +222,9 @@ impl Admin {
                 Err(cause) => self.error(requester, &format!("ERR {cause}")),
             }
         }
-        if let Some(shutdown) = self.shutdown.take_if(|shutdown| shutdown.saves && !shutdown.stopping) {
+        if order.saving == Saving::Final
+            && let Some(shutdown) = self.shutdown.take()
+        {
             self.saved_for_shutdown(shutdown, outcome.is_ok(), shard);
         }
         self.next_order(shard, now);
@@ -226,6 +234,7 @@ impl Admin {
         let saves = &mut self.saves;
         if saving == Saving::Rewrite {
             saves.last_rewrite_ok = is_ok;
+            saves.rewrite_failures_in_a_row = if is_ok { 0 } else { saves.rewrite_failures_in_a_row + 1 };
             saves.last_rewrite_duration_ms = Some(duration_ms);
             saves.rewrites += is_ok as u64;
         } else {
@@ -261,7 +270,7 @@ impl Admin {
             return;
         }
         let logging = shard.coordinator().is_some_and(|coordinator| coordinator.logging());
-        let unsaved = self.saves.changes - self.saves.saved_changes;
+        let unsaved = self.saves.changes;
         let age_s = (now - self.saves.last_save_ms) / 1000;
         let is_due = |point: &SavePoint| unsaved >= point.changes && age_s as u64 > point.seconds;
         // As Redis, with a log too: the base is what the next start reads first, and the log behind it is short.
@@ -292,9 +301,7 @@ impl Admin {
     pub(super) fn count_changes(&mut self, told: &[Told]) {
         let stats: Vec<&ShardStats> =
             told.iter().filter_map(|told| if let Told::Stats(stats) = told { Some(&**stats) } else { None }).collect();
-        let changes: u64 = stats.iter().map(|stats| stats.changes).sum();
-        let loaded = *self.saves.changes_at_start.get_or_insert(changes);
-        self.saves.changes = changes - loaded;
+        self.saves.changes = stats.iter().map(|stats| stats.changes_unsaved).sum();
         self.saves.log_bytes = stats.iter().map(|stats| stats.log_bytes).sum();
     }
 
@@ -318,7 +325,11 @@ impl Admin {
         }
         if abort {
             return match self.shutdown.take_if(|shutdown| !shutdown.stopping) {
-                Some(_) => self.ok(requester),
+                Some(shutdown) => {
+                    journal::warning("Shutdown manually aborted.");
+                    self.ok(requester);
+                    self.shutdown_failed(&shutdown);
+                }
                 None => self.error(requester, "ERR No shutdown in progress."),
             };
         }
@@ -340,22 +351,49 @@ impl Admin {
     }
 
     fn begin_shutdown(&mut self, requester: Option<Requester>, saves: bool, force: bool, shard: &mut Shard, now: i64) {
-        if self.shutdown.is_some() {
-            return;
+        if let Some(shutdown) = &mut self.shutdown {
+            // Already on the way.
+            return shutdown.requesters.extend(requester);
         }
+        self.cancel_saves(shard, now);
         let timeout_s: i64 = self.config.number("shutdown-timeout");
         // With a log everything is kept already; the save of Redis would only write it twice.
         let logging = shard.coordinator().is_some_and(|coordinator| coordinator.logging());
         let saves = saves && !logging;
         let deadline_ms = now + timeout_s.max(1) * 1000;
-        self.shutdown = Some(Shutdown { requester, saves, force, deadline_ms, stopping: false });
+        self.shutdown = Some(Shutdown { requesters: requester.into_iter().collect(), force, deadline_ms, stopping: false });
         if saves {
             journal::notice("Saving the final RDB snapshot before exiting.");
             // The deadline is for the stop itself: a save takes as long as it takes.
             let export = self.export_on_save();
-            self.order(Order { saving: Saving::Save, requester: None, export }, shard, now);
+            self.order(Order { saving: Saving::Final, requester: None, export }, shard, now);
         } else {
             self.stop(shard);
+        }
+    }
+
+    /// As Redis kills a child that saves: nobody waits for what a stop makes needless. What was durable before, counts.
+    fn cancel_saves(&mut self, shard: &mut Shard, now: i64) {
+        let Some((order, _)) = &self.saves.current else { return };
+        journal::warning(match order.saving {
+            Saving::Rewrite => "There is a rewrite of the AOF under way. Giving it up.",
+            _ => "There is a save under way. Giving it up.",
+        });
+        for requester in std::mem::take(&mut self.saves.queue).into_iter().filter_map(|order| order.requester) {
+            self.error(requester, "ERR The server is shutting down");
+        }
+        if let Some(temporary) = self.exporting.clone() {
+            // The base is there; the helper thread ends with the process.
+            self.remove_at_exit.push(temporary);
+            self.saves.export_id += 1;
+            return self.finish_order(Err("the server is shutting down".into()), shard, now);
+        }
+        shard.cancel_snapshots();
+    }
+
+    fn shutdown_failed(&mut self, shutdown: &Shutdown) {
+        for requester in &shutdown.requesters {
+            self.error(*requester, "ERR Errors trying to SHUTDOWN. Check logs.");
         }
     }
 
@@ -365,9 +403,7 @@ impl Admin {
             return self.stop(shard);
         }
         journal::warning("Error trying to save the DB, can't exit.");
-        if let Some(requester) = shutdown.requester {
-            self.error(requester, "ERR Errors trying to SHUTDOWN. Check logs.");
-        }
+        self.shutdown_failed(&shutdown);
     }
 
     fn stop(&mut self, shard: &mut Shard) {

@@ -11,4 +11,6 @@ mod differential;
 mod durability;
 mod io_uring;
 mod kill;
+mod reload;
+mod shutdown;
 mod stalls;

@@ -28,6 +28,7 @@ mod strings;
 mod substrings;
 mod table;
 
+pub use arguments::reply_help;
 pub use clients::client_line;
 pub use connection::REDIS_VERSION;
 pub use context::{CommandStats, Ctx, Session};
@@ -35,6 +36,7 @@ pub use databases::{ScanOptions, parse_scan, random_key, scan_step};
 pub use effects::{EFFECT_HEADER_BYTES, Effects, iter_bytes};
 pub use glob::glob_matches;
 pub use lookup::{Keys, all, by_full_name, by_name, keys_of, lookup, resolve, wrong_number};
+pub use objects::DEBUG_OBJECT;
 pub use run::run_data;
 pub use table::{Command, EngineCommand, Home, KeyFinder, KeySpec, Merge, Multi, Route, Run, Spec, SpecBegin, SpecFind, flags};
 

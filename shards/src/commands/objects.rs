@@ -5,6 +5,7 @@ use super::context::Ctx;
 use super::keys::delete;
 use super::table::{Command, Home, Multi, Route, Run, Spec, flags};
 use crate::rdb::dump::RestoreError;
+use crate::rdb::writer::{Compression, encode_value};
 use crate::rdb::{dump_value, restore_value};
 use crate::types::{Str, Value};
 
@@ -25,18 +26,51 @@ Command::new("object|freq", 3, flags::READONLY, Route::Keys(Multi::Never), Run::
 Command::new("object|help", 2, flags::LOADING | flags::STALE, Route::Home, Run::Home(help))
 .acl(&["keyspace", "slow"]).doc("generic", "6.2.0", "O(1)", "Show helpful text about the different subcommands")])];
 
+/// Not in the table: DEBUG is the server's, but a key can be looked at only where it is.
+pub static DEBUG_OBJECT: Command = Command::new(
+    "debug",
+    3,
+    flags::ADMIN | flags::NOSCRIPT | flags::LOADING | flags::STALE,
+    Route::Keys(Multi::Never),
+    Run::Data(debug_object),
+)
+.keys(2, 2, 1);
+
+/// DEBUG OBJECT key
+fn debug_object(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
+    let Some(entry) = ctx.find(args[2]) else {
+        return ctx.reply.error("ERR no such key");
+    };
+    let value = ctx.keyspace.value(entry);
+    let mut serialized = Vec::new();
+    encode_value(&mut serialized, value, Compression::Lzf);
+    // Access times aren't kept, so every key was used just now.
+    let text = format!(
+        "Value at:{:p} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:0",
+        std::ptr::from_ref(value),
+        references(value),
+        value.encoding_name(),
+        serialized.len(),
+        (ctx.now_ms / 1000) & 0xff_ffff,
+    );
+    ctx.reply.simple(&text);
+}
+
 /// OBJECT ENCODING key
 fn encoding(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     with_object(ctx, args, |value| Ok(Answer::Bulk(value.encoding_name())));
 }
 
-/// OBJECT REFCOUNT key: values aren't shared here; small integers answer as in Redis, where they are.
+/// OBJECT REFCOUNT key
 fn refcount(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    with_object(ctx, args, |value| {
-        let integer = value.as_str().filter(|string| string.encoding_name() == "int").and_then(Str::as_i64);
-        let shared = integer.is_some_and(|integer| SHARED_INTEGERS.contains(&integer));
-        Ok(Answer::Integer(if shared { i32::MAX as i64 } else { 1 }))
-    });
+    with_object(ctx, args, |value| Ok(Answer::Integer(references(value))));
+}
+
+/// Values aren't shared here; small integers answer as in Redis, where they are.
+fn references(value: &Value) -> i64 {
+    let integer = value.as_str().filter(|string| string.encoding_name() == "int").and_then(Str::as_i64);
+    let shared = integer.is_some_and(|integer| SHARED_INTEGERS.contains(&integer));
+    if shared { i32::MAX as i64 } else { 1 }
 }
 
 const SHARED_INTEGERS: std::ops::Range<i64> = 0..10_000;

@@ -67,6 +67,8 @@ pub struct Entry {
 pub struct DbStats {
     pub keys: u64,
     pub expires: u64,
+    /// Sum of all times of expiry: what the average time to live is computed from.
+    pub expire_sum_ms: i128,
 }
 
 pub struct Keyspace {
@@ -129,6 +131,14 @@ impl Keyspace {
     /// Number of changes since creation; the dispatcher asserts changed ⇔ effect with it.
     pub fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// A keyspace that was loaded goes on where `other` stops: every lookup needs `last_lsn`, and changes are counted on.
+    pub fn take_the_place_of(&mut self, other: &Keyspace, last_lsn: Lsn) {
+        self.settle();
+        self.changes = other.changes;
+        self.gate.begin_command(last_lsn);
+        self.gate.all_written();
     }
 
     // --- Lookups -------------------------------------------------------------------------------------------------
@@ -228,7 +238,8 @@ impl Keyspace {
     // --- Whole-keyspace reads --------------------------------------------------------------------------------------
 
     pub fn stats(&self, db: DbIndex) -> DbStats {
-        self.dbs[db as usize].as_ref().map_or(DbStats::default(), |table| DbStats { keys: table.keys, expires: table.expires })
+        let stats = |table: &Table| DbStats { keys: table.keys, expires: table.expires, expire_sum_ms: table.expire_sum_ms };
+        self.dbs[db as usize].as_deref().map_or(DbStats::default(), stats)
     }
 
     /// One step of SCAN over one database of this shard. Visits at least one bucket and about `count` entries from

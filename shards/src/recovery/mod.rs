@@ -23,7 +23,9 @@ mod closed_set;
 mod decision;
 mod load;
 mod open;
+mod read_back;
 
 pub use decision::{Assume, Crash, Decision, Examination, ExaminedLog, GenerationEnds, ShardCut, decide, examine};
 pub use load::{FileSource, Parallel, Sequential, check_commands_crc, load, redistribute, replay_command};
 pub use open::{Found, OpenOptions, Opened, commit, import, look, make_durable, open, shard_files, write_base};
+pub use read_back::read_back;

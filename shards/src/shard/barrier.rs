@@ -33,7 +33,7 @@ impl Shard {
         }
     }
 
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         self.pausing = None;
         self.paused = false;
         self.stirred = true;
@@ -49,13 +49,16 @@ impl Shard {
                 self.place_mark(seq, mode, report);
                 self.go_on();
             }
-            BarrierAction::Cut { base, format, log } => {
+            BarrierAction::Cut { base, format, log, stay } => {
                 self.place_cut(seq, base, format, log);
-                self.go_on();
+                if !stay {
+                    self.go_on();
+                }
             }
-            // These stand still until everything is durable; a stop for good.
+            // These stand still: until everything is durable, until they are told, for good.
             BarrierAction::EndLog if self.refusing.is_some() => self.go_on(),
             BarrierAction::EndLog => self.waits.push(MarkWait { seq, lsn: self.log.last_lsn(), kind: WaitKind::EndLog }),
+            BarrierAction::StandStill => self.waits.push(MarkWait { seq, lsn: self.log.last_lsn(), kind: WaitKind::StandStill }),
             BarrierAction::Stop => {
                 self.stopped = true;
                 self.waits.push(MarkWait { seq, lsn: self.log.last_lsn(), kind: WaitKind::Stop });
@@ -107,6 +110,7 @@ impl Shard {
         self.bound.placed(seq);
         self.base_seq = seq;
         let cut = self.log.last_lsn();
+        self.changes_at_cut = self.keyspace.changes();
         let aux = [("redis-ver", "7.2.0"), ("redis-bits", "64"), ("aof-base", if log.is_some() { "1" } else { "0" })];
         self.base = Some(BaseWriter::begin(base, self.id, format, cut, &mut self.keyspace, &aux, &mut self.disk));
     }
@@ -190,6 +194,7 @@ impl Shard {
     pub(super) fn base_committed(&mut self, mode: FsyncMode, remove: Vec<String>) {
         self.log_starts = false;
         self.bound.completed(self.base_seq, mode);
+        self.changes_saved = self.changes_at_cut;
         for path in remove {
             self.disk.push(crate::disk::DiskOwner::Snapshot, crate::disk::DiskOp::Remove { path });
         }

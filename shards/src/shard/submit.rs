@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Expected, Parts, Reached};
 use super::execute::Call;
-use super::{Shard, scan};
+use super::{DebugAccess, Shard, scan};
 use crate::commands::{self, Command, EngineCommand, Home, Merge, Multi, Route, Run as Handler, flags};
 use crate::ids::{ConnId, Lsn, ShardId, Slot};
 use crate::resp::Reply;
@@ -24,17 +24,22 @@ impl Shard {
     pub fn submit(&mut self, id: ConnId, args: &[&[u8]]) -> Submit {
         let command = match commands::resolve(args) {
             Ok(command) => command,
-            Err(text) => return self.refuse_command(id, &text),
+            Err(text) => return self.reject_command(id, commands::lookup(args), &text),
         };
         let Some(conn) = self.conns.get_mut(&id) else { return Submit::Done };
         conn.session.last_command = command.name;
         if !conn.session.authenticated && !self.settings.requirepass.is_empty() && command.flags & flags::NO_AUTH == 0 {
-            return self.refuse_command(id, "NOAUTH Authentication required.");
+            return self.reject_command(id, Some(command), "NOAUTH Authentication required.");
         }
-        if conn.session.reply_off || conn.session.reply_skip_next {
-            return self.submit_silent(id, command, args);
+        let outcome = if conn.session.reply_off || conn.session.reply_skip_next {
+            self.submit_silent(id, command, args)
+        } else {
+            self.route(id, command, args)
+        };
+        if outcome != Submit::Wait {
+            self.calls.called(command);
         }
-        self.route(id, command, args)
+        outcome
     }
 
     fn route(&mut self, id: ConnId, command: &'static Command, args: &[&[u8]]) -> Submit {
@@ -62,8 +67,18 @@ impl Shard {
         outcome
     }
 
-    fn refuse_command(&mut self, id: ConnId, text: &str) -> Submit {
-        self.reply_now(id, |out| Reply::new(out, Default::default()).error(text));
+    /// It is not run at all.
+    fn reject_command(&mut self, id: ConnId, command: Option<&'static Command>, text: &str) -> Submit {
+        self.reply_now(id, command, |out| Reply::new(out, Default::default()).error(text));
+        self.calls.rejected(command, text.as_bytes());
+        Submit::Done
+    }
+
+    fn refuse_command(&mut self, id: ConnId, command: &'static Command, text: &str) -> Submit {
+        let mut error = Vec::new();
+        Reply::new(&mut error, Default::default()).error(text);
+        self.calls.failed(command, &error);
+        self.reply_now(id, Some(command), |out| out.extend_from_slice(&error));
         Submit::Done
     }
 
@@ -83,8 +98,11 @@ impl Shard {
             random: &mut self.random,
         };
         handler(&mut home, args);
-        self.commands_processed += 1;
-        self.reply_now(id, |out| out.extend_from_slice(&bytes));
+        self.calls.ran(command);
+        if bytes.first() == Some(&b'-') {
+            self.calls.failed(command, &bytes);
+        }
+        self.reply_now(id, Some(command), |out| out.extend_from_slice(&bytes));
         self.scratch = bytes;
         Submit::Done
     }
@@ -94,7 +112,7 @@ impl Shard {
     fn submit_keys(&mut self, id: ConnId, command: &'static Command, multi: Multi, args: &[&[u8]]) -> Submit {
         let mut keys = match commands::keys_of(command, args) {
             Ok(keys) => keys,
-            Err(text) => return self.refuse_command(id, &text),
+            Err(text) => return self.refuse_command(id, command, &text),
         };
         let Some(first) = keys.next() else {
             // No key at all (a syntax error, as a rule): any shard gives the right answer.
@@ -164,7 +182,7 @@ impl Shard {
         }
         let conn = self.conns.get_mut(&id).expect("checked by submit");
         Self::goes_to(conn, Some(target));
-        let ticket = conn.take_ticket(Expected::One);
+        let ticket = conn.take_ticket(Some(command), Expected::One);
         let (db, protocol) = (conn.session.db, conn.session.protocol);
         self.send(target, Message::Run(Run { conn: id, ticket, command, db, protocol, args: PackedArgs::new(args) }));
         Submit::Done
@@ -181,7 +199,11 @@ impl Shard {
         let is_next = conn.tickets.is_empty();
         // The handler writes right behind the replies before it, unless some of these are still to come.
         let mut out = if is_next { std::mem::take(&mut conn.out) } else { Vec::new() };
+        let start = out.len();
         let needed = self.execute(&call, &mut out);
+        if out.get(start) == Some(&b'-') {
+            self.calls.failed(command, &out[start..]);
+        }
         let deps = Deps::one(self.id, needed);
         let reached = Reached { here: self.id, committed: self.committed(), ordered: self.ordered(), known: &self.known };
         let conn = self.conns.get_mut(&id).expect("execution does not touch connections");
@@ -190,7 +212,7 @@ impl Shard {
             conn.release_or_gate(deps, &reached, self.pass);
             self.replied(id);
         } else {
-            conn.take_ticket(Expected::Arrived(out, deps));
+            conn.take_ticket(Some(command), Expected::Arrived(out, deps));
         }
         Submit::Done
     }
@@ -304,12 +326,12 @@ impl Shard {
             && let Some(cause) = &self.refusing
         {
             let text = super::execute::refusal(cause);
-            return self.refuse_command(id, &text);
+            return self.refuse_command(id, command, &text);
         }
         let conn = self.conns.get_mut(&id).expect("checked by submit");
         Self::goes_to(conn, None);
         let expected = Parts { command, merge, missing: positions.len(), deps: Deps::default(), parts: positions };
-        let ticket = conn.take_ticket(Expected::Parts(Box::new(expected)));
+        let ticket = conn.take_ticket(Some(command), Expected::Parts(Box::new(expected)));
         let (db, protocol) = (conn.session.db, conn.session.protocol);
         let request = Request {
             home: self.id,
@@ -355,10 +377,21 @@ impl Shard {
 
     // --- For the engine and the server ---------------------------------------------------------------------------------
 
+    fn may_debug(&self, id: ConnId) -> bool {
+        match self.settings.debug {
+            DebugAccess::No => false,
+            DebugAccess::Local => self.session(id).is_some_and(|session| session.is_local),
+            DebugAccess::Yes => true,
+        }
+    }
+
     fn submit_engine(&mut self, id: ConnId, command: &'static Command, args: &[&[u8]]) -> Submit {
         let Handler::Engine(engine) = command.run else { unreachable!("{} has no engine command", command.name) };
         match engine {
             EngineCommand::Scan => self.submit_to(id, scan::shard_of_cursor(args, self.shards), command, args),
+            EngineCommand::Debug if is_of_object(args) && self.may_debug(id) => {
+                self.submit_to(id, self.owner(args[2]), &commands::DEBUG_OBJECT, args)
+            }
             EngineCommand::RandomKey => self.submit_all(id, command, Merge::First, args),
             other => {
                 let conn = self.conns.get(&id).expect("checked by submit");
@@ -368,10 +401,14 @@ impl Shard {
                 }
                 let conn = self.conns.get_mut(&id).expect("checked by submit");
                 Self::goes_to(conn, None);
-                Submit::Engine(other, conn.take_ticket(Expected::One))
+                Submit::Engine(other, conn.take_ticket(Some(command), Expected::One))
             }
         }
     }
+}
+
+fn is_of_object(args: &[&[u8]]) -> bool {
+    args.len() == 3 && args[1].eq_ignore_ascii_case(b"object")
 }
 
 impl Handler {

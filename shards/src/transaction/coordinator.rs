@@ -35,6 +35,11 @@ pub enum Job {
     SetMode(FsyncMode),
     /// A base of one cut; `start_log`: `CONFIG SET appendonly yes`.
     Snapshot { format: BaseFormat, start_log: bool },
+    /// Everything stands still with the files holding all of it, until `GoOn`: with a base, when that is committed; without, when the
+    /// log is durable. For who wants to read the files back.
+    StandStill { base: Option<BaseFormat> },
+    /// Ends a `StandStill`.
+    GoOn,
     /// `CONFIG SET appendonly no`.
     EndLog,
     /// Everything durable, then the manifest says so.
@@ -117,6 +122,9 @@ pub struct Coordinator {
     next_mark_ms: i64,
     now_ms: i64,
     stopped: bool,
+    /// From placing a `StandStill` until it is over: nothing new begins, and no other job.
+    standing: bool,
+    cancels_snapshots: bool,
     refusing: bool,
 }
 
@@ -148,6 +156,8 @@ impl Coordinator {
             next_mark_ms: now_ms + EVERYSEC_PERIOD_MS,
             now_ms,
             stopped: false,
+            standing: false,
+            cancels_snapshots: false,
             refusing: false,
         }
     }
@@ -178,6 +188,12 @@ impl Coordinator {
         self.jobs.push_back((id, job));
     }
 
+    /// Gives up the snapshots that are asked for or under way, but for one that a new log needs, with the next pass: a stop does not
+    /// wait for them. One whose files are all written is committed none the less.
+    pub fn cancel_snapshots(&mut self) {
+        self.cancels_snapshots = true;
+    }
+
     // --- Messages --------------------------------------------------------------------------------------------------
 
     /// Some shard has written since the last mark.
@@ -201,7 +217,7 @@ impl Coordinator {
     }
 
     fn submit(&mut self, request: Request, out: &mut CoordinatorOutput) {
-        if self.barrier.is_some() || self.stopped {
+        if self.barrier.is_some() || self.stopped || self.standing {
             self.held.push_back(request);
         } else {
             self.begin(request, out);
@@ -253,11 +269,13 @@ impl Coordinator {
         self.broadcast(out, |_| Message::Place { seq, action: action.clone() });
         match &action {
             BarrierAction::Mark { .. } => self.dirty = false,
-            BarrierAction::Cut { base, format, log } => {
+            BarrierAction::Cut { base, format, log, stay } => {
+                self.standing = *stay;
                 let files = vec![None; self.shards as usize];
                 self.snapshot = Some(Snapshot { base: *base, format: *format, mode: self.mode, log: log.is_some(), files });
             }
             BarrierAction::EndLog => self.logging = false,
+            BarrierAction::StandStill => self.standing = true,
             BarrierAction::Stop => self.stopped = true,
         }
         if !matches!(action, BarrierAction::Cut { .. } | BarrierAction::Mark { report: false, .. }) {
@@ -271,6 +289,7 @@ impl Coordinator {
 
     fn release(&mut self, out: &mut CoordinatorOutput) {
         while !self.stopped
+            && !self.standing
             && let Some(request) = self.held.pop_front()
         {
             self.begin(request, out);
@@ -309,6 +328,7 @@ impl Coordinator {
                 }
                 self.on_next_commit.push(OnCommit::Job);
             }
+            BarrierAction::StandStill => self.finish_job(Ok(()), out),
             BarrierAction::Cut { .. } => unreachable!("a cut is done when its files are"),
         }
     }
@@ -317,7 +337,7 @@ impl Coordinator {
 
     fn advance_job(&mut self, out: &mut CoordinatorOutput) {
         if self.job.is_none()
-            && let Some((id, job)) = self.jobs.pop_front()
+            && let Some((id, job)) = self.next_job()
         {
             self.job = Some((id, job));
             self.begin_job(job, out);
@@ -328,8 +348,17 @@ impl Coordinator {
         }
     }
 
+    fn next_job(&mut self) -> Option<(JobId, Job)> {
+        if !self.standing {
+            return self.jobs.pop_front();
+        }
+        // Who had everything stand still is not done: others wait.
+        let at = self.jobs.iter().position(|(_, job)| *job == Job::GoOn)?;
+        self.jobs.remove(at)
+    }
+
     fn begin_job(&mut self, job: Job, out: &mut CoordinatorOutput) {
-        if self.refusing && job != Job::Stop {
+        if self.refusing && !matches!(job, Job::Stop | Job::GoOn) {
             return self.finish_job(Err("the server refuses writes after a disk fault".into()), out);
         }
         match job {
@@ -340,7 +369,13 @@ impl Coordinator {
             }
             Job::SetMode(mode) => self.prepare(mode, out),
             Job::Snapshot { start_log: true, .. } if !self.logging => self.prepare(self.mode, out),
-            Job::Snapshot { format, .. } => self.want_cut(format, self.logging),
+            Job::Snapshot { format, .. } => self.want_cut(format, self.logging, false),
+            Job::StandStill { base: Some(format) } => self.want_cut(format, self.logging, true),
+            Job::StandStill { base: None } => self.want(BarrierAction::StandStill),
+            Job::GoOn => {
+                self.go_on(out);
+                self.finish_job(Ok(()), out);
+            }
             Job::EndLog if !self.logging => self.finish_job(Ok(()), out),
             Job::EndLog => self.want(BarrierAction::EndLog),
             Job::Stop => self.want(BarrierAction::Stop),
@@ -360,7 +395,7 @@ impl Coordinator {
         }
         match self.job {
             Some((_, Job::SetMode(mode))) => self.want(BarrierAction::Mark { mode, report: true }),
-            Some((_, Job::Snapshot { format, .. })) => self.want_cut(format, true),
+            Some((_, Job::Snapshot { format, .. })) => self.want_cut(format, true, false),
             other => unreachable!("only these jobs prepare: {other:?}"),
         }
     }
@@ -370,10 +405,50 @@ impl Coordinator {
         self.wanted_barrier = Some(action);
     }
 
-    fn want_cut(&mut self, format: BaseFormat, log: bool) {
+    fn want_cut(&mut self, format: BaseFormat, log: bool, stay: bool) {
         let base = self.manifest.next_base.max(1);
         self.manifest.next_base = base + 1;
-        self.want(BarrierAction::Cut { base, format, log: log.then_some(self.mode) });
+        self.want(BarrierAction::Cut { base, format, log: log.then_some(self.mode), stay });
+    }
+
+    /// What stands still goes on.
+    fn go_on(&mut self, out: &mut CoordinatorOutput) {
+        if std::mem::take(&mut self.standing) {
+            self.broadcast(out, |_| Message::GoOn);
+            self.release(out);
+        }
+    }
+
+    /// The job under way fails; nothing of it stands still any longer, and its barrier is not placed.
+    fn fail_job(&mut self, cause: &str, out: &mut CoordinatorOutput) {
+        if let Some((_, Job::StandStill { .. } | Job::Snapshot { .. })) = self.job {
+            self.wanted_barrier = None;
+            if let Some(barrier) = self.barrier.take_if(|barrier| !barrier.is_periodic) {
+                self.broadcast(out, |_| Message::Abandon { seq: barrier.seq });
+                self.release(out);
+            }
+            self.go_on(out);
+        }
+        self.finish_job(Err(cause.to_string()), out);
+    }
+
+    fn cancel(&mut self, out: &mut CoordinatorOutput) {
+        const CAUSE: &str = "given up for a stop";
+        let is_snapshot = |job: &Job| matches!(job, Job::Snapshot { start_log: false, .. });
+        self.jobs.retain(|(id, job)| {
+            if is_snapshot(job) {
+                out.results.push((*id, Err(CAUSE.into())));
+            }
+            !is_snapshot(job)
+        });
+        if self.job.is_some_and(|(_, job)| is_snapshot(&job)) {
+            match (&self.stage, &self.snapshot) {
+                (_, Some(snapshot)) => self.base_failed(snapshot.base, CAUSE, out),
+                (Stage::Placing, None) => self.fail_job(CAUSE, out),
+                // Its files are complete and the manifest is being written.
+                _ => {}
+            }
+        }
     }
 
     fn finish_job(&mut self, outcome: Result<(), String>, out: &mut CoordinatorOutput) {
@@ -424,7 +499,7 @@ impl Coordinator {
     fn base_failed(&mut self, base: u64, cause: &str, out: &mut CoordinatorOutput) {
         if self.snapshot.take_if(|snapshot| snapshot.base == base).is_some() {
             self.broadcast(out, |_| Message::BaseAborted { base });
-            self.finish_job(Err(cause.to_string()), out);
+            self.fail_job(cause, out);
         }
     }
 
@@ -494,7 +569,7 @@ impl Coordinator {
         self.broadcast(out, |_| Message::Refuse { cause: cause.to_string() });
         self.durabilities.clear();
         if self.job.is_some() {
-            self.finish_job(Err(cause.to_string()), out);
+            self.fail_job(cause, out);
         }
     }
 
@@ -504,10 +579,14 @@ impl Coordinator {
         self.now_ms = self.now_ms.max(now_ms);
         self.closure.advance(|shard, ordered, committed| out.messages.push((shard, Message::Closed { ordered, committed })));
         self.abandon_late_mark(out);
+        if std::mem::take(&mut self.cancels_snapshots) {
+            self.cancel(out);
+        }
         self.advance_job(out);
         if self.now_ms >= self.next_mark_ms {
             self.next_mark_ms = self.now_ms + EVERYSEC_PERIOD_MS;
-            let is_due = self.dirty && self.logging && self.mode != FsyncMode::Always && !self.refusing && !self.stopped;
+            let is_due =
+                self.dirty && self.logging && self.mode != FsyncMode::Always && !self.refusing && !self.stopped && !self.standing;
             if is_due && self.barrier.is_none() && !self.changes_mode() {
                 let action = BarrierAction::Mark { mode: self.mode, report: self.mode != FsyncMode::No };
                 self.start_barrier(action, true, out);
