@@ -185,3 +185,45 @@ fn a_damage_before_what_was_durable_stops_the_start_after_a_kill_too() {
     }
     all_is_there(&dir);
 }
+
+/// Names and bytes of a directory's files, subdirectories of it included.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory").map(|entry| entry.expect("an entry")) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+#[test]
+fn an_import_that_was_interrupted_begins_anew() {
+    let source = Dir::new();
+    let server = Server::start(&source, &ARGS);
+    let mut client = server.client();
+    assert_eq!(client.call("mset a 1 b 2 c 3"), ok());
+    assert_eq!(client.call("export rdb"), ok());
+    drop(server);
+    let dir = Dir::new();
+    std::fs::copy(source.file("dump.rdb"), dir.file("dump.rdb")).expect("copied");
+    // The base of the first shard was begun, no manifest is there: as `kill -9` or a full disk leaves an import.
+    std::fs::create_dir(dir.file("shard-0000")).expect("made");
+    std::fs::write(dir.file("shard-0000/base-1.rdb"), b"REDIS00").expect("written");
+    let log = refusal(&dir, "as if the manifest was lost");
+    assert!(log.contains("the manifest was lost"), "{log}");
+    std::fs::write(dir.file("shardis.importing"), b"").expect("written");
+    let without_source = Dir::new();
+    copy(dir.path(), without_source.path());
+    std::fs::remove_file(without_source.file("dump.rdb")).expect("there");
+    let log = refusal(&without_source, "nothing to import");
+    assert!(log.contains("an import was interrupted, and what it read is gone"), "{log}");
+    let server = Server::start(&dir, &ARGS);
+    assert_eq!(server.client().call("mget a b c"), Reply::Array(vec![bulk("1"), bulk("2"), bulk("3")]));
+    assert!(!dir.file("shardis.importing").exists());
+    server.kill();
+    let server = Server::start(&dir, &ARGS);
+    assert_eq!(server.client().call("mget a b c"), Reply::Array(vec![bulk("1"), bulk("2"), bulk("3")]));
+}

@@ -9,7 +9,7 @@ use shards::ids::ShardId;
 use shards::log::FsyncMode;
 use shards::log::writer::shard_dir;
 use shards::manifest::{BaseFormat, State};
-use shards::recovery::{Assume, Found, OpenOptions, commit, import as import_files};
+use shards::recovery::{Assume, Found, OpenOptions, commit, end_import, import as import_files};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -32,6 +32,7 @@ pub fn import(dir: &Path, source: &Source, shards: Option<u16>) -> Result<Verdic
     let mut opened = import_files(disk, &options(shards), &found)?;
     opened.manifest.state = State::Clean;
     commit(disk, &mut opened.manifest)?;
+    end_import(disk)?;
     disk.end_progress();
     if let Some((path, end)) = &opened.import_cut {
         let bytes = end.cut.map_or(0, |cut| cut.bytes);

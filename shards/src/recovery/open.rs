@@ -56,19 +56,34 @@ pub struct Opened {
     pub kept_bytes: u64,
 }
 
+/// Is there from before the first file of an import is written until its manifest is committed: without a manifest, it tells the files
+/// of an import that was interrupted from those of a directory that has lost its manifest.
+pub const IMPORTING_PATH: &str = "shardis.importing";
+
 /// What would be loaded; reads only.
 pub fn look(disk: &dyn Disk, options: &OpenOptions<'_>) -> Result<Found> {
     if let Some(bytes) = read_all(disk, PATH, BYTES_MAX)? {
         return Ok(Found::Manifest(Box::new(Manifest::decode(&bytes)?)));
     }
     let left = shard_files(disk)?;
-    if let Some(path) = left.first() {
-        let cause = format!(
-            "there is no {PATH}, but files of shards are there ({} of them): the manifest was lost; restore it, or move these files away",
-            left.len()
-        );
-        return Err(Error { kind: ErrorKind::Corrupt, operation: "opening", path: path.clone(), offset: None, cause });
+    let refuse = |why: &str| match left.first() {
+        None => Ok(()),
+        Some(path) => {
+            let cause = format!("there is no {PATH}, but files of shards are there ({} of them): {why}", left.len());
+            Err(Error { kind: ErrorKind::Corrupt, operation: "opening", path: path.clone(), offset: None, cause })
+        }
+    };
+    if disk.len(IMPORTING_PATH)?.is_none() {
+        refuse("the manifest was lost; restore it, or move these files away")?;
     }
+    let found = look_for_standard_files(disk, options)?;
+    if found == Found::Nothing {
+        refuse("an import was interrupted, and what it read is gone; put it back, or remove these files")?;
+    }
+    Ok(found)
+}
+
+fn look_for_standard_files(disk: &dyn Disk, options: &OpenOptions<'_>) -> Result<Found> {
     let aof_manifest = format!("{}/{}.manifest", options.appenddirname, options.appendfilename);
     let multi_part =
         disk.len(&aof_manifest)?.map(|_| Found::MultiPartAof { dir: options.appenddirname.into(), manifest: aof_manifest });
@@ -107,6 +122,7 @@ pub fn open(disk: &dyn Disk, options: &OpenOptions<'_>, parallel: &dyn Parallel)
     opened.manifest.distrusted = false;
     opened.kept_bytes = make_durable(disk, &opened.manifest)?;
     commit(disk, &mut opened.manifest)?;
+    end_import(disk)?;
     opened.removed = remove_leftovers(disk, &opened.manifest)?;
     opened.ignored = ignored_files(disk, options, &found)?;
     opened.found = found;
@@ -158,7 +174,7 @@ fn reopen(disk: &dyn Disk, options: &OpenOptions<'_>, manifest: &Manifest, paral
 // --- Import of standard files ------------------------------------------------------------------------------------------
 
 /// Loads standard files and writes them as the first base, its files and their directories durable. The caller, who has made the
-/// directories of the shards, commits the manifest.
+/// directories of the shards, commits the manifest and calls `end_import`.
 pub fn import(disk: &dyn Disk, options: &OpenOptions<'_>, found: &Found) -> Result<Opened> {
     let mut whole = Keyspace::new(options.databases, options.hash_seed);
     let cut = match found {
@@ -170,10 +186,29 @@ pub fn import(disk: &dyn Disk, options: &OpenOptions<'_>, found: &Found) -> Resu
     let mut keyspaces = redistribute(vec![whole], options.shards, options.databases, options.hash_seed);
     let mut manifest = Manifest { next_base: 1, ..Manifest::default() };
     if *found != Found::Nothing {
+        begin_import(disk)?;
         manifest.base = Some(write_base(disk, &mut keyspaces, 1, next_generation(found), options)?);
         manifest.next_base = 2;
     }
     Ok(Opened { import_cut: cut, ..opened(keyspaces, manifest) })
+}
+
+/// An import that is interrupted must not stop the next start; what an earlier one has left is removed.
+fn begin_import(disk: &dyn Disk) -> Result<()> {
+    disk.create(IMPORTING_PATH)?;
+    disk.sync(IMPORTING_PATH)?;
+    disk.sync_dir("")?;
+    shard_files(disk)?.iter().try_for_each(|path| disk.remove(path))
+}
+
+/// With the manifest committed. The name must be gone for good before anything builds on the manifest: if that is lost some day, the files
+/// must not be taken for those of an import.
+pub fn end_import(disk: &dyn Disk) -> Result<()> {
+    if disk.len(IMPORTING_PATH)?.is_none() {
+        return Ok(());
+    }
+    disk.remove(IMPORTING_PATH)?;
+    disk.sync_dir("")
 }
 
 /// Writes all keys of these shards as a base with nothing behind it.
