@@ -38,6 +38,7 @@ pub fn import(dir: &Path, source: &Source, shards: Option<u16>) -> Result<Verdic
         let bytes = end.cut.map_or(0, |cut| cut.bytes);
         say(format_args!("cut        {path} @ {}: a torn tail of {bytes} bytes", end.valid_bytes));
     }
+    opened.left_out.iter().for_each(|what| say(format_args!("left out   {what}")));
     let base = opened.manifest.base.as_ref().expect("an import writes a base");
     let keys = base.files.iter().flat_map(|file| &file.keys);
     let databases = keys.clone().map(|keys| keys.db + 1).max().unwrap_or(0);
