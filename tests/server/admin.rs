@@ -1,6 +1,7 @@
 //! Commands about the server as a whole.
 
 use crate::harness::{Dir, Redis, Reply, Server, bulk, ok};
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -130,4 +131,38 @@ fn info_has_the_sections_of_redis() {
     assert!(text.contains("db0:keys=1,expires=0"));
     assert_eq!((client.info("keyspace_hits"), client.info("keyspace_misses")), ("1".into(), "1".into()));
     assert!(client.info("redis_version").starts_with("7.2."));
+}
+
+#[test]
+fn config_get_names_a_directive_as_it_was_asked_for() {
+    let dir = Dir::new();
+    let server = Server::start(&dir, &["--shards", "1"]);
+    let mut client = server.client();
+    assert_eq!(client.call("config get TimeOut"), Reply::Array(vec![bulk("TimeOut"), bulk("0")]));
+    assert_eq!(client.call("config get TIMEOU?"), Reply::Array(vec![bulk("timeout"), bulk("0")]));
+}
+
+#[test]
+fn a_filtered_list_of_commands_is_an_array_in_both_protocols() {
+    let dir = Dir::new();
+    let server = Server::start(&dir, &["--shards", "1"]);
+    let mut client = server.client();
+    let listed = Reply::Array(vec![bulk("getrange")]);
+    assert_eq!(client.call("command list filterby pattern getra*"), listed);
+    client.send(b"HELLO 3\r\nCOMMAND LIST FILTERBY PATTERN getra*\r\nQUIT\r\n");
+    let mut rest = Vec::new();
+    client.stream.read_to_end(&mut rest).expect("replies");
+    let rest = String::from_utf8_lossy(&rest).into_owned();
+    assert!(rest.ends_with("*1\r\n$8\r\ngetrange\r\n+OK\r\n"), "{rest:?}");
+}
+
+#[test]
+fn a_user_in_the_configuration_is_named_as_without_effect() {
+    let dir = Dir::new();
+    let server = Server::start(&dir, &["--shards", "1", "--user", "default", "on", ">secret"]);
+    let log = server.log();
+    assert!(
+        log.contains("'user' has no effect: there are no users besides the default one yet; its password is requirepass"),
+        "{log}"
+    );
 }

@@ -240,3 +240,13 @@ fn peers_that_misbehave_are_forgotten_and_disturb_nobody() {
         }
     });
 }
+
+#[test]
+fn a_vertical_tab_ends_no_word_of_an_inline_command() {
+    both(|server| {
+        let mut client = server.client();
+        client.send(b"\x0bECHO a\x0bb\x0cc\td\r\nECHO a\x0bb\r\n");
+        assert_eq!(client.reply(), Reply::Error("ERR wrong number of arguments for 'echo' command".into()));
+        assert_eq!(client.reply(), Reply::Bulk(b"a\x0bb".to_vec()));
+    });
+}
