@@ -24,12 +24,12 @@ impl Shard {
     pub fn submit(&mut self, id: ConnId, args: &[&[u8]]) -> Submit {
         let command = match commands::resolve(args) {
             Ok(command) => command,
-            Err(text) => return self.refuse_command(id, &text),
+            Err(text) => return self.refuse_unrouted(id, &text),
         };
         let Some(conn) = self.conns.get_mut(&id) else { return Submit::Done };
         conn.session.last_command = command.name;
         if !conn.session.authenticated && !self.settings.requirepass.is_empty() && command.flags & flags::NO_AUTH == 0 {
-            return self.refuse_command(id, "NOAUTH Authentication required.");
+            return self.refuse_unrouted(id, "NOAUTH Authentication required.");
         }
         if conn.session.reply_off || conn.session.reply_skip_next {
             return self.submit_silent(id, command, args);
@@ -60,6 +60,15 @@ impl Shard {
             }
         }
         outcome
+    }
+
+    /// A command that is not even routed counts for `CLIENT REPLY OFF` and `SKIP` as any other.
+    fn refuse_unrouted(&mut self, id: ConnId, text: &str) -> Submit {
+        let Some(conn) = self.conns.get_mut(&id) else { return Submit::Done };
+        if conn.session.reply_off || std::mem::take(&mut conn.session.reply_skip_next) {
+            return Submit::Done;
+        }
+        self.refuse_command(id, text)
     }
 
     fn refuse_command(&mut self, id: ConnId, text: &str) -> Submit {
