@@ -130,6 +130,9 @@ impl Admin {
         }
         let text = if is_busy { "Background saving scheduled" } else { "Background saving started" };
         self.answer(requester, |reply| reply.simple(text));
+        if self.saves.is_queued(Saving::BgSave) {
+            return;
+        }
         let export = self.export_on_save();
         self.order(Order { saving: Saving::BgSave, requester: None, export }, shard, now);
     }

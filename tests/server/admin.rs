@@ -63,6 +63,28 @@ fn saves_answer_as_redis_does() {
 }
 
 #[test]
+fn a_save_is_scheduled_once() {
+    let dir = Dir::new();
+    let server = Server::start(&dir, &["--shards", "2"]);
+    let mut client = server.client();
+    let value = "x".repeat(1 << 20);
+    for i in 0..20 {
+        assert_eq!(client.call(&format!("set key:{i} {value}")), ok());
+    }
+    client.send(b"BGREWRITEAOF\r\nBGSAVE SCHEDULE\r\nBGSAVE SCHEDULE\r\nBGSAVE SCHEDULE\r\n");
+    assert_eq!(client.reply(), Reply::Simple("Background append only file rewriting started".into()));
+    for _ in 0..3 {
+        assert_eq!(client.reply(), Reply::Simple("Background saving scheduled".into()));
+    }
+    let begun = Instant::now();
+    while client.info("aof_rewrite_in_progress") != "0" || client.info("rdb_bgsave_in_progress") != "0" {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the saves do not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(client.info("rdb_saves"), "1");
+}
+
+#[test]
 fn settings_are_set_together_or_not_at_all() {
     let dir = Dir::new();
     let server = Server::start(&dir, &["--shards", "2"]);
