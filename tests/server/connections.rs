@@ -173,7 +173,7 @@ fn the_error_of_an_unknown_command_is_skipped_like_any_reply() {
     both(|server| {
         let mut client = server.client();
         client.send(b"CLIENT REPLY SKIP\r\nFOO\r\nECHO 1\r\nCLIENT REPLY SKIP\r\nGET\r\nECHO 2\r\n");
-        client.send(b"CLIENT REPLY OFF\r\nFOO\r\nCLIENT REPLY ON\r\nECHO 3\r\n");
+        client.send(b"CLIENT REPLY OFF\r\nFOO\r\nCLIENT REPLY ON\r\nCLIENT REPLY SKIP\r\nCLIENT REPLY BAD\r\nECHO 3\r\n");
         assert_eq!((client.reply(), client.reply(), client.reply(), client.reply()), (bulk("1"), bulk("2"), ok(), bulk("3")));
     });
 }

@@ -55,9 +55,8 @@ impl Shard {
             if conn.session.reply_off || conn.session.reply_skip_next {
                 conn.silence(bytes, tickets);
             }
-            if command.name != "client|reply" {
-                conn.session.reply_skip_next = false;
-            }
+            let skips_again = command.name == "client|reply" && args[2].eq_ignore_ascii_case(b"skip");
+            conn.session.reply_skip_next &= skips_again;
         }
         outcome
     }
