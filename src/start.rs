@@ -122,8 +122,13 @@ fn report(opened: &Opened, seconds: f64) {
             ));
         }
     }
-    if let Some((path, end)) = &opened.import_cut {
-        journal::warning(&format!("{path}: its end was torn and is not loaded: {end:?}"));
+    if let Some((path, end)) = &opened.import_cut
+        && let Some(cut) = end.cut
+    {
+        journal::warning(&format!("{path} @ {}: its end was torn and is not loaded: {cut}", end.valid_bytes));
+    }
+    for what in &opened.left_out {
+        journal::warning(&format!("{what}: not loaded, there is no place for it here. It stays in the file"));
     }
     for path in &opened.ignored {
         let why = "the server's own files are newer; move shardis.manifest and shard-* away to start from it";

@@ -36,7 +36,7 @@ const NOT_WHILE_RUNNING: [&str; 2] = ["port", "bind"];
 
 impl Admin {
     pub(super) fn config_get(&mut self, requester: Requester, args: &[&[u8]]) {
-        let patterns: Vec<String> = args[2..].iter().map(|arg| String::from_utf8_lossy(arg).to_ascii_lowercase()).collect();
+        let patterns: Vec<String> = args[2..].iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect();
         let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
         let found = self.config.get(&patterns);
         self.answer(requester, |reply| {

@@ -130,6 +130,9 @@ impl Admin {
         }
         let text = if is_busy { "Background saving scheduled" } else { "Background saving started" };
         self.answer(requester, |reply| reply.simple(text));
+        if self.saves.is_queued(Saving::BgSave) {
+            return;
+        }
         let export = self.export_on_save();
         self.order(Order { saving: Saving::BgSave, requester: None, export }, shard, now);
     }
@@ -340,8 +343,13 @@ impl Admin {
 
     pub(super) fn signal(&mut self, name: &str, shard: &mut Shard, now: i64) {
         if self.shutdown.is_some() {
-            journal::warning(&format!("You insist... exiting now. (Received {name} again.)"));
-            self.exit(1);
+            // As Redis: Ctrl+C twice means it. SIGTERM may well come twice (`timeout`, a service manager and its group) and must not
+            // cost what has not been saved.
+            if name == "SIGINT" {
+                journal::warning("You insist... exiting now.");
+                self.exit(1);
+            }
+            return;
         }
         journal::warning(&format!("Received {name} scheduling shutdown..."));
         let option = self.config.text(if name == "SIGINT" { "shutdown-on-sigint" } else { "shutdown-on-sigterm" }).to_string();

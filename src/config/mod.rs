@@ -21,8 +21,7 @@ mod table;
 mod words;
 
 pub use args::{Start, from_args};
-pub use file::FileError;
-pub use set::{Change, set_error};
+pub use set::set_error;
 pub use table::{DIRECTIVES, Directive, Meaning};
 
 use std::path::{Path, PathBuf};
@@ -46,12 +45,6 @@ pub enum AppendFsync {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PipelineOrder {
-    Strict,
-    Relaxed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecoveryAssume {
     Auto,
     ProcessCrash,
@@ -62,20 +55,6 @@ pub enum RecoveryAssume {
 pub struct SavePoint {
     pub seconds: u64,
     pub changes: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutputBufferLimit {
-    pub hard_bytes: u64,
-    pub soft_bytes: u64,
-    pub soft_seconds: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientClass {
-    Normal,
-    Replica,
-    PubSub,
 }
 
 impl Default for Config {
@@ -155,10 +134,6 @@ impl Config {
         }
     }
 
-    pub fn pipeline_order(&self) -> PipelineOrder {
-        if self.text("pipeline-order") == "strict" { PipelineOrder::Strict } else { PipelineOrder::Relaxed }
-    }
-
     pub fn recovery_assume(&self) -> RecoveryAssume {
         match self.text("recovery-assume") {
             "process-crash" => RecoveryAssume::ProcessCrash,
@@ -185,17 +160,6 @@ impl Config {
     pub fn save_points(&self) -> Vec<SavePoint> {
         let numbers: Vec<u64> = self.numbers("save");
         numbers.chunks_exact(2).map(|pair| SavePoint { seconds: pair[0], changes: pair[1] }).collect()
-    }
-
-    pub fn output_buffer_limit(&self, class: ClientClass) -> OutputBufferLimit {
-        let name = match class {
-            ClientClass::Normal => "normal",
-            ClientClass::Replica => "slave",
-            ClientClass::PubSub => "pubsub",
-        };
-        let mut words = self.text("client-output-buffer-limit").split(' ').skip_while(|word| *word != name).skip(1);
-        let mut number = || words.next().and_then(|word| word.parse().ok()).expect("every class has three numbers");
-        OutputBufferLimit { hard_bytes: number(), soft_bytes: number(), soft_seconds: number() }
     }
 
     fn numbers(&self, name: &str) -> Vec<u64> {

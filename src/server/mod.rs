@@ -143,6 +143,8 @@ pub struct ClientFilter {
     pub addr: Option<String>,
     pub laddr: Option<String>,
     pub skip: Option<ConnId>,
+    /// Whose CLIENT KILL it is.
+    pub asker: Option<ConnId>,
     /// A type that no client has (`master`, `replica`, `pubsub`), or a user that does not exist.
     pub nobody: bool,
     pub max_age_s: Option<i64>,

@@ -591,7 +591,13 @@ impl ShardLoop {
             Question::KillClients(filter) => {
                 let killed: Vec<ConnId> = self.matching(&filter, now).map(|client| client.id).collect();
                 let count = killed.len() as u64;
-                killed.into_iter().for_each(|id| self.close(id));
+                for id in killed {
+                    match self.clients.get_mut(&id) {
+                        // Its own reply goes out first.
+                        Some(client) if filter.asker == Some(id) => client.closing = true,
+                        _ => self.close(id),
+                    }
+                }
                 Told::Count(count)
             }
             Question::Pause { until_ms, writes_only } => {

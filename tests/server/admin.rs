@@ -1,6 +1,7 @@
 //! Commands about the server as a whole.
 
 use crate::harness::{Dir, Redis, Reply, Server, bulk, ok};
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -83,6 +84,28 @@ fn a_log_that_is_switched_on_after_writes_goes_on_acknowledging() {
     server.kill();
     let server = Server::start(&dir, &["--shards", "2", "--save", ""]);
     assert_eq!(server.client().call("dbsize"), Reply::Integer(20 + writes));
+}
+
+#[test]
+fn a_save_is_scheduled_once() {
+    let dir = Dir::new();
+    let server = Server::start(&dir, &["--shards", "2"]);
+    let mut client = server.client();
+    let value = "x".repeat(1 << 20);
+    for i in 0..20 {
+        assert_eq!(client.call(&format!("set key:{i} {value}")), ok());
+    }
+    client.send(b"BGREWRITEAOF\r\nBGSAVE SCHEDULE\r\nBGSAVE SCHEDULE\r\nBGSAVE SCHEDULE\r\n");
+    assert_eq!(client.reply(), Reply::Simple("Background append only file rewriting started".into()));
+    for _ in 0..3 {
+        assert_eq!(client.reply(), Reply::Simple("Background saving scheduled".into()));
+    }
+    let begun = Instant::now();
+    while client.info("aof_rewrite_in_progress") != "0" || client.info("rdb_bgsave_in_progress") != "0" {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the saves do not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(client.info("rdb_saves"), "1");
 }
 
 #[test]
@@ -337,4 +360,38 @@ fn debug_object_describes_a_key_where_it_is() {
     drop(server);
     let server = Server::start(&dir, &["--shards", "2"]);
     assert!(matches!(server.client().call("debug object a"), Reply::Error(text) if text.contains("not allowed")));
+}
+
+#[test]
+fn config_get_names_a_directive_as_it_was_asked_for() {
+    let dir = Dir::new();
+    let server = Server::start(&dir, &["--shards", "1"]);
+    let mut client = server.client();
+    assert_eq!(client.call("config get TimeOut"), Reply::Array(vec![bulk("TimeOut"), bulk("0")]));
+    assert_eq!(client.call("config get TIMEOU?"), Reply::Array(vec![bulk("timeout"), bulk("0")]));
+}
+
+#[test]
+fn a_filtered_list_of_commands_is_an_array_in_both_protocols() {
+    let dir = Dir::new();
+    let server = Server::start(&dir, &["--shards", "1"]);
+    let mut client = server.client();
+    let listed = Reply::Array(vec![bulk("getrange")]);
+    assert_eq!(client.call("command list filterby pattern getra*"), listed);
+    client.send(b"HELLO 3\r\nCOMMAND LIST FILTERBY PATTERN getra*\r\nQUIT\r\n");
+    let mut rest = Vec::new();
+    client.stream.read_to_end(&mut rest).expect("replies");
+    let rest = String::from_utf8_lossy(&rest).into_owned();
+    assert!(rest.ends_with("*1\r\n$8\r\ngetrange\r\n+OK\r\n"), "{rest:?}");
+}
+
+#[test]
+fn a_user_in_the_configuration_is_named_as_without_effect() {
+    let dir = Dir::new();
+    let server = Server::start(&dir, &["--shards", "1", "--user", "default", "on", ">secret"]);
+    let log = server.log();
+    assert!(
+        log.contains("'user' has no effect: there are no users besides the default one yet; its password is requirepass"),
+        "{log}"
+    );
 }

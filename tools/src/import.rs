@@ -9,7 +9,7 @@ use shards::ids::ShardId;
 use shards::log::FsyncMode;
 use shards::log::writer::shard_dir;
 use shards::manifest::{BaseFormat, State};
-use shards::recovery::{Assume, Found, OpenOptions, commit, import as import_files};
+use shards::recovery::{Assume, Found, OpenOptions, commit, end_import, import as import_files};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -32,11 +32,13 @@ pub fn import(dir: &Path, source: &Source, shards: Option<u16>) -> Result<Verdic
     let mut opened = import_files(disk, &options(shards), &found)?;
     opened.manifest.state = State::Clean;
     commit(disk, &mut opened.manifest)?;
+    end_import(disk)?;
     disk.end_progress();
     if let Some((path, end)) = &opened.import_cut {
         let bytes = end.cut.map_or(0, |cut| cut.bytes);
         say(format_args!("cut        {path} @ {}: a torn tail of {bytes} bytes", end.valid_bytes));
     }
+    opened.left_out.iter().for_each(|what| say(format_args!("left out   {what}")));
     let base = opened.manifest.base.as_ref().expect("an import writes a base");
     let keys = base.files.iter().flat_map(|file| &file.keys);
     let databases = keys.clone().map(|keys| keys.db + 1).max().unwrap_or(0);

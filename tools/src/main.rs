@@ -38,7 +38,7 @@ struct Export {
     #[arg(long, value_parser = clap::value_parser!(u32).range(9..=11))]
     rdb_version: Option<u32>,
     /// Commands only: an AOF without an RDB at its beginning
-    #[arg(long, requires = "aof")]
+    #[arg(long, conflicts_with = "rdb")]
     no_preamble: bool,
     /// Copy bases although their checksums are wrong
     #[arg(long)]

@@ -215,7 +215,11 @@ fn reply_docs(reply: &mut Reply<'_>, command: &Command) {
 fn list(home: &mut Home<'_>, args: &[&[u8]]) {
     answer_home(home, |home| {
         let names: Vec<_> = match args[2..] {
-            [] => names().collect(),
+            [] => {
+                home.reply.set(names().count());
+                names().for_each(|command| home.reply.bulk(command.name.as_bytes()));
+                return Ok(());
+            }
             [by, _, _] if !is(by, "FILTERBY") => return Err(SYNTAX),
             [_, kind, pattern] if is(kind, "PATTERN") => {
                 names().filter(|command| glob_matches(pattern, command.name.as_bytes(), true)).collect()
@@ -227,7 +231,8 @@ fn list(home: &mut Home<'_>, args: &[&[u8]]) {
             [_, kind, _] if is(kind, "MODULE") => Vec::new(),
             _ => return Err(SYNTAX),
         };
-        home.reply.set(names.len());
+        // As Redis: only the whole list is a set in RESP3.
+        home.reply.array(names.len());
         names.iter().for_each(|command| home.reply.bulk(command.name.as_bytes()));
         Ok(())
     });

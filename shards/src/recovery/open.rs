@@ -9,7 +9,7 @@ use crate::keyspace::Keyspace;
 use crate::log::FsyncMode;
 use crate::log::writer::shard_dir;
 use crate::manifest::{BYTES_MAX, Base, BaseFile, BaseFormat, GenerationEntry, Manifest, PATH, State, TEMPORARY_PATH};
-use crate::rdb::aof::{AofEnd, AofItem, AofReader, Part};
+use crate::rdb::aof::{AofEnd, AofItem, AofReader, Command, Part};
 use crate::rdb::aof_manifest::AofManifest;
 use crate::rdb::{Item, Reader};
 use crate::snapshot::write_whole;
@@ -53,8 +53,14 @@ pub struct Opened {
     pub removed: Vec<String>,
     /// The torn tail of an imported AOF.
     pub import_cut: Option<(String, AofEnd)>,
+    /// What imported files hold besides keys and this server has no place for, file first.
+    pub left_out: Vec<String>,
     pub kept_bytes: u64,
 }
+
+/// Is there from before the first file of an import is written until its manifest is committed: without a manifest, it tells the files
+/// of an import that was interrupted from those of a directory that has lost its manifest.
+pub const IMPORTING_PATH: &str = "shardis.importing";
 
 /// What would be loaded; reads only.
 pub fn look(disk: &dyn Disk, options: &OpenOptions<'_>) -> Result<Found> {
@@ -62,14 +68,28 @@ pub fn look(disk: &dyn Disk, options: &OpenOptions<'_>) -> Result<Found> {
         return Ok(Found::Manifest(Box::new(Manifest::decode(&bytes)?)));
     }
     let left = shard_files(disk)?;
-    if let Some(path) = left.first() {
-        let cause = format!(
-            "there is no {PATH}, but files of shards are there ({} of them): the manifest was lost; restore it, or move these files away",
-            left.len()
-        );
-        return Err(Error { kind: ErrorKind::Corrupt, operation: "opening", path: path.clone(), offset: None, cause });
+    let refuse = |why: &str| match left.first() {
+        None => Ok(()),
+        Some(path) => {
+            let cause = format!("there is no {PATH}, but files of shards are there ({} of them): {why}", left.len());
+            Err(Error { kind: ErrorKind::Corrupt, operation: "opening", path: path.clone(), offset: None, cause })
+        }
+    };
+    if disk.len(IMPORTING_PATH)?.is_none() {
+        refuse("the manifest was lost; restore it, or move these files away")?;
     }
+    let found = look_for_standard_files(disk, options)?;
+    if found == Found::Nothing {
+        refuse("an import was interrupted, and what it read is gone; put it back, or remove these files")?;
+    }
+    Ok(found)
+}
+
+fn look_for_standard_files(disk: &dyn Disk, options: &OpenOptions<'_>) -> Result<Found> {
     let aof_manifest = format!("{}/{}.manifest", options.appenddirname, options.appendfilename);
+    if disk.len(&aof_manifest)?.is_none() {
+        refuse_parts_without_manifest(disk, options, &aof_manifest)?;
+    }
     let multi_part =
         disk.len(&aof_manifest)?.map(|_| Found::MultiPartAof { dir: options.appenddirname.into(), manifest: aof_manifest });
     let single =
@@ -79,6 +99,25 @@ pub fn look(disk: &dyn Disk, options: &OpenOptions<'_>) -> Result<Found> {
     // As Redis: with a log, the log is the newer truth; without, the dump is what counts.
     let found = if options.logged { aof.or(rdb) } else { rdb.or(aof) };
     Ok(found.unwrap_or(Found::Nothing))
+}
+
+/// Parts of an AOF tell nothing without the manifest that puts them in order, and a start that took them for nothing would be an empty one.
+fn refuse_parts_without_manifest(disk: &dyn Disk, options: &OpenOptions<'_>, manifest: &str) -> Result<()> {
+    let is_part = |name: &str| {
+        let rest = name.strip_prefix(options.appendfilename).and_then(|rest| rest.strip_prefix('.'));
+        rest.is_some_and(|rest| rest.ends_with(".base.rdb") || rest.ends_with(".base.aof") || rest.ends_with(".incr.aof"))
+    };
+    match disk.list(options.appenddirname)?.into_iter().find(|file| is_part(&file.name)) {
+        None => Ok(()),
+        Some(part) => Err(Error::corrupt(
+            manifest,
+            0,
+            format!(
+                "there is none, but {}/{} is there: restore it, or move the directory away",
+                options.appenddirname, part.name
+            ),
+        )),
+    }
 }
 
 pub fn open(disk: &dyn Disk, options: &OpenOptions<'_>, parallel: &dyn Parallel) -> Result<Opened> {
@@ -107,6 +146,7 @@ pub fn open(disk: &dyn Disk, options: &OpenOptions<'_>, parallel: &dyn Parallel)
     opened.manifest.distrusted = false;
     opened.kept_bytes = make_durable(disk, &opened.manifest)?;
     commit(disk, &mut opened.manifest)?;
+    end_import(disk)?;
     opened.removed = remove_leftovers(disk, &opened.manifest)?;
     opened.ignored = ignored_files(disk, options, &found)?;
     opened.found = found;
@@ -138,6 +178,7 @@ fn opened(keyspaces: Vec<Keyspace>, manifest: Manifest) -> Opened {
         ignored: Vec::new(),
         removed: Vec::new(),
         import_cut: None,
+        left_out: Vec::new(),
         kept_bytes: 0,
     }
 }
@@ -158,22 +199,55 @@ fn reopen(disk: &dyn Disk, options: &OpenOptions<'_>, manifest: &Manifest, paral
 // --- Import of standard files ------------------------------------------------------------------------------------------
 
 /// Loads standard files and writes them as the first base, its files and their directories durable. The caller, who has made the
-/// directories of the shards, commits the manifest.
+/// directories of the shards, commits the manifest and calls `end_import`.
 pub fn import(disk: &dyn Disk, options: &OpenOptions<'_>, found: &Found) -> Result<Opened> {
-    let mut whole = Keyspace::new(options.databases, options.hash_seed);
+    let mut whole = Import::new(options);
     let cut = match found {
         Found::Rdb(path) => import_rdb(disk, path, &mut whole).map(|()| None)?,
         Found::SingleAof(path) => import_aof(disk, path, Part::Last, &mut whole)?.map(|end| (path.clone(), end)),
         Found::MultiPartAof { dir, manifest } => import_parts(disk, dir, manifest, &mut whole)?,
         Found::Nothing | Found::Manifest(_) => None,
     };
-    let mut keyspaces = redistribute(vec![whole], options.shards, options.databases, options.hash_seed);
+    let mut keyspaces = redistribute(vec![whole.keyspace], options.shards, options.databases, options.hash_seed);
     let mut manifest = Manifest { next_base: 1, ..Manifest::default() };
     if *found != Found::Nothing {
+        begin_import(disk)?;
         manifest.base = Some(write_base(disk, &mut keyspaces, 1, next_generation(found), options)?);
         manifest.next_base = 2;
     }
-    Ok(Opened { import_cut: cut, ..opened(keyspaces, manifest) })
+    Ok(Opened { import_cut: cut, left_out: whole.left_out, ..opened(keyspaces, manifest) })
+}
+
+/// What has been read so far.
+struct Import {
+    keyspace: Keyspace,
+    now_ms: i64,
+    left_out: Vec<String>,
+}
+
+impl Import {
+    fn new(options: &OpenOptions<'_>) -> Import {
+        let keyspace = Keyspace::new(options.databases, options.hash_seed);
+        Import { keyspace, now_ms: options.now_ms, left_out: Vec::new() }
+    }
+}
+
+/// An import that is interrupted must not stop the next start; what an earlier one has left is removed.
+fn begin_import(disk: &dyn Disk) -> Result<()> {
+    disk.create(IMPORTING_PATH)?;
+    disk.sync(IMPORTING_PATH)?;
+    disk.sync_dir("")?;
+    shard_files(disk)?.iter().try_for_each(|path| disk.remove(path))
+}
+
+/// With the manifest committed. The name must be gone for good before anything builds on the manifest: if that is lost some day, the files
+/// must not be taken for those of an import.
+pub fn end_import(disk: &dyn Disk) -> Result<()> {
+    if disk.len(IMPORTING_PATH)?.is_none() {
+        return Ok(());
+    }
+    disk.remove(IMPORTING_PATH)?;
+    disk.sync_dir("")
 }
 
 /// Writes all keys of these shards as a base with nothing behind it.
@@ -191,25 +265,38 @@ pub fn write_base(
     Ok(Base { id, generation, mode: options.mode, format: options.base_format, created_ms: options.now_ms, files })
 }
 
-fn import_rdb(disk: &dyn Disk, path: &str, keyspace: &mut Keyspace) -> Result<()> {
+fn import_rdb(disk: &dyn Disk, path: &str, import: &mut Import) -> Result<()> {
     let mut reader = Reader::new(FileSource::new(disk, path), path)?;
     while let Some(item) = reader.next_item()? {
-        import_item(item, path, reader.offset(), keyspace)?;
+        import_item(item, path, reader.offset(), import)?;
     }
     Ok(())
 }
 
-fn import_item(item: Item, path: &str, offset: u64, keyspace: &mut Keyspace) -> Result<()> {
-    let Item::Entry { db, key, value, expire_at_ms } = item else { return Ok(()) };
-    if db >= keyspace.databases() {
-        let cause = format!("database {db}, but the configuration has {} (directive databases)", keyspace.databases());
+fn import_item(item: Item, path: &str, offset: u64, import: &mut Import) -> Result<()> {
+    let (db, key, value, expire_at_ms) = match item {
+        Item::Entry { db, key, value, expire_at_ms } => (db, key, value, expire_at_ms),
+        Item::Function(source) => {
+            // The first line: `#!lua name=…`.
+            let line = source.split(|&byte| byte == b'\n').next().unwrap_or_default();
+            import.left_out.push(format!("{path}: a library of functions: {}", line.escape_ascii()));
+            return Ok(());
+        }
+        Item::ModuleAux { module_id } => {
+            import.left_out.push(format!("{path}: data of a module: {}", module_name(module_id)));
+            return Ok(());
+        }
+        Item::Aux { .. } | Item::SelectDb(_) | Item::ResizeDb { .. } | Item::Eof { .. } => return Ok(()),
+    };
+    if db >= import.keyspace.databases() {
+        let cause = format!("database {db}, but the configuration has {} (directive databases)", import.keyspace.databases());
         return Err(Error::unsupported(path, offset, cause));
     }
-    keyspace.insert(db, &key, value, expire_at_ms);
+    import.keyspace.insert(db, &key, value, expire_at_ms);
     Ok(())
 }
 
-fn import_parts(disk: &dyn Disk, dir: &str, manifest: &str, keyspace: &mut Keyspace) -> Result<Option<(String, AofEnd)>> {
+fn import_parts(disk: &dyn Disk, dir: &str, manifest: &str, import: &mut Import) -> Result<Option<(String, AofEnd)>> {
     let bytes = read_all(disk, manifest, BYTES_MAX)?.unwrap_or_default();
     let parts = AofManifest::parse(&bytes, manifest)?;
     let paths: Vec<String> = parts.files().map(|file| format!("{dir}/{}", file.name)).collect();
@@ -219,13 +306,13 @@ fn import_parts(disk: &dyn Disk, dir: &str, manifest: &str, keyspace: &mut Keysp
             return Err(Error::corrupt(path, 0, format!("{manifest} names this file, but there is none")));
         }
         let part = if index + 1 == paths.len() { Part::Last } else { Part::Earlier };
-        cut = import_aof(disk, path, part, keyspace)?.map(|end| (path.clone(), end));
+        cut = import_aof(disk, path, part, import)?.map(|end| (path.clone(), end));
     }
     Ok(cut)
 }
 
 /// A standard AOF; the end when it was torn.
-fn import_aof(disk: &dyn Disk, path: &str, part: Part, keyspace: &mut Keyspace) -> Result<Option<AofEnd>> {
+fn import_aof(disk: &dyn Disk, path: &str, part: Part, import: &mut Import) -> Result<Option<AofEnd>> {
     if disk.len(path)? == Some(0) {
         return Ok(None);
     }
@@ -233,10 +320,10 @@ fn import_aof(disk: &dyn Disk, path: &str, part: Part, keyspace: &mut Keyspace) 
     let mut torn = None;
     while let Some(item) = reader.next_item()? {
         match item {
-            AofItem::Preamble(item) => import_item(item, path, 0, keyspace)?,
-            AofItem::Command(command) => import_command(command.db, &command.args, path, keyspace)?,
+            AofItem::Preamble(item) => import_item(item, path, reader.item_offset(), import)?,
+            AofItem::Command(command) => import_command(&command, path, reader.item_offset(), import)?,
             AofItem::Transaction(commands) => {
-                commands.iter().try_for_each(|command| import_command(command.db, &command.args, path, keyspace))?;
+                commands.iter().try_for_each(|command| import_command(command, path, reader.item_offset(), import))?;
             }
             AofItem::End(end) if end.cut.is_some() => torn = Some(end),
             AofItem::Timestamp(_) | AofItem::End(_) => {}
@@ -245,9 +332,15 @@ fn import_aof(disk: &dyn Disk, path: &str, part: Part, keyspace: &mut Keyspace) 
     Ok(torn)
 }
 
-fn import_command(db: DbIndex, args: &[Vec<u8>], path: &str, keyspace: &mut Keyspace) -> Result<()> {
-    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    Replayer::new(keyspace, path).run(db, &args)
+fn import_command(command: &Command, path: &str, offset: u64, import: &mut Import) -> Result<()> {
+    let args: Vec<&[u8]> = command.args.iter().map(Vec::as_slice).collect();
+    Replayer::for_standard_aof(&mut import.keyspace, path, import.now_ms).run_at(offset, command.db, &args)
+}
+
+/// Nine letters of six bits, then ten bits for a version.
+fn module_name(id: u64) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    (0..9).rev().map(|place| LETTERS[(id >> (10 + 6 * place) & 63) as usize] as char).collect()
 }
 
 // --- Durability ----------------------------------------------------------------------------------------------------------

@@ -60,17 +60,20 @@ impl Shard {
             if conn.session.reply_off || conn.session.reply_skip_next {
                 conn.silence(bytes, tickets);
             }
-            if command.name != "client|reply" {
-                conn.session.reply_skip_next = false;
-            }
+            let skips_again = command.name == "client|reply" && args[2].eq_ignore_ascii_case(b"skip");
+            conn.session.reply_skip_next &= skips_again;
         }
         outcome
     }
 
-    /// It is not run at all.
+    /// It is not run at all, not even routed, but counts for `CLIENT REPLY OFF` and `SKIP` as any other.
     fn reject_command(&mut self, id: ConnId, command: Option<&'static Command>, text: &str) -> Submit {
-        self.reply_now(id, command, |out| Reply::new(out, Default::default()).error(text));
         self.calls.rejected(command, text.as_bytes());
+        let Some(conn) = self.conns.get_mut(&id) else { return Submit::Done };
+        if conn.session.reply_off || std::mem::take(&mut conn.session.reply_skip_next) {
+            return Submit::Done;
+        }
+        self.reply_now(id, command, |out| Reply::new(out, Default::default()).error(text));
         Submit::Done
     }
 

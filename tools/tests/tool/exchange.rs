@@ -175,8 +175,9 @@ fn a_running_server_and_wrong_usage_are_refused() {
     }
     drop(lock);
     tool_ok(refusals[0]);
-    let wrong: [&[&dyn AsRef<std::ffi::OsStr>]; 6] = [
+    let wrong: [&[&dyn AsRef<std::ffi::OsStr>]; 7] = [
         &[&"export", &"--dir", &dir],
+        &[&"export", &"--dir", &dir, &"--rdb", &rdb, &"--no-preamble"],
         &[&"export", &"--dir", &dir, &"--rdb", &rdb, &"--rdb-version", &"12"],
         &[&"export", &"--dir", &temp.join("no"), &"--rdb", &rdb],
         &[&"export", &"--dir", &temp.join(""), &"--rdb", &rdb],
