@@ -206,7 +206,7 @@ fn repair(directory: &Directory, mut manifest: Manifest, examination: &Examinati
         generation.segments = segments;
     }
     // Every log has a recorded end now, and what is kept is made durable before that is said.
-    make_durable(disk, &manifest)?;
+    make_durable(disk, &manifest, &examination.decision.unproven)?;
     manifest.state = State::Clean;
     manifest.distrusted = false;
     commit(disk, &mut manifest)?;

@@ -144,7 +144,8 @@ pub fn open(disk: &dyn Disk, options: &OpenOptions<'_>, parallel: &dyn Parallel)
     });
     opened.manifest.state = State::Running;
     opened.manifest.distrusted = false;
-    opened.kept_bytes = make_durable(disk, &opened.manifest)?;
+    let unproven = opened.decision.as_ref().map_or(&[][..], |decision| &decision.unproven);
+    opened.kept_bytes = make_durable(disk, &opened.manifest, unproven)?;
     commit(disk, &mut opened.manifest)?;
     end_import(disk)?;
     opened.removed = remove_leftovers(disk, &opened.manifest)?;
@@ -346,17 +347,37 @@ fn module_name(id: u64) -> String {
 // --- Durability ----------------------------------------------------------------------------------------------------------
 
 /// Syncs every file that is kept and its directory: what was only in the page cache so far must not vanish later, when the next
-/// generation builds on it. Returns the bytes kept.
-pub fn make_durable(disk: &dyn Disk, manifest: &Manifest) -> Result<u64> {
+/// generation builds on it. Of the `unproven` a sync would not be enough: they are copied first. Returns the bytes kept.
+pub fn make_durable(disk: &dyn Disk, manifest: &Manifest, unproven: &[String]) -> Result<u64> {
     let mut dirs = std::collections::BTreeSet::new();
     let mut bytes = 0;
     for path in manifest.files() {
         bytes += disk.len(&path)?.unwrap_or(0);
+        if unproven.contains(&path) {
+            copy_in_place(disk, &path)?;
+        }
         disk.sync(&path)?;
         dirs.insert(path.rsplit_once('/').map_or(String::new(), |(dir, _)| dir.to_string()));
     }
     dirs.iter().try_for_each(|dir| disk.sync_dir(dir))?;
     Ok(bytes)
+}
+
+/// Puts a file with the same bytes in its place: nothing in it is clean in the page cache without being on the disk. The caller syncs the
+/// directory.
+fn copy_in_place(disk: &dyn Disk, path: &str) -> Result<()> {
+    let Some(bytes) = read_all(disk, path, u64::MAX)? else { return Ok(()) };
+    // A start removes it as a file that no manifest lists.
+    let copy = path.replace(".seg", "-copy.seg");
+    disk.create(&copy)?;
+    let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    disk.write_at(&copy, 0, &bytes[..used])?;
+    if used < bytes.len() {
+        // The zeros behind are a hole.
+        disk.write_at(&copy, bytes.len() as u64 - 1, &[0])?;
+    }
+    disk.sync(&copy)?;
+    disk.rename(&copy, path)
 }
 
 /// Replaces the manifest and makes the replacement durable.

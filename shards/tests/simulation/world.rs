@@ -54,6 +54,8 @@ pub struct World {
     /// The operation that fails, counted from now: a write or sync of a log, or any one with `fault_anywhere`.
     pub fault_in: Option<u32>,
     pub fault_anywhere: bool,
+    /// … or only a sync of a log.
+    pub fault_of_syncs: bool,
     /// Whose operation has failed in this generation.
     pub fault: Option<DiskOwner>,
     /// … which was to remove a file that is no longer needed.
@@ -89,6 +91,7 @@ impl World {
             results: Vec::new(),
             fault_in: None,
             fault_anywhere: false,
+            fault_of_syncs: false,
             fault: None,
             removal_failed: false,
             slow: None,
@@ -325,6 +328,7 @@ impl World {
         let may_fail = match request.op {
             DiskOp::Close { .. } => false,
             _ if self.fault_anywhere => true,
+            DiskOp::Write { .. } if self.fault_of_syncs => false,
             DiskOp::Write { .. } | DiskOp::Sync { .. } => owner == DiskOwner::Log,
             _ => false,
         };
