@@ -369,6 +369,11 @@ fn copy_in_place(disk: &dyn Disk, path: &str) -> Result<()> {
     let Some(bytes) = read_all(disk, path, u64::MAX)? else { return Ok(()) };
     // A start removes it as a file that no manifest lists.
     let copy = path.replace(".seg", "-copy.seg");
+    if disk.len(&copy)?.is_some() {
+        // Of a start that was interrupted. Gone for good, or a crash might put that one in place instead.
+        disk.remove(&copy)?;
+        disk.sync_dir(path.rsplit_once('/').map_or("", |(dir, _)| dir))?;
+    }
     disk.create(&copy)?;
     let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     disk.write_at(&copy, 0, &bytes[..used])?;
