@@ -179,6 +179,11 @@ impl Coordinator {
         matches!(self.job, Some((_, Job::Snapshot { .. })))
     }
 
+    /// After a fault: the manifest on the disk says so.
+    pub fn has_recorded_fault(&self) -> bool {
+        self.refusing && self.writer.is_idle() && self.on_next_commit.is_empty()
+    }
+
     pub fn open_transactions(&self) -> usize {
         self.closure.open()
     }

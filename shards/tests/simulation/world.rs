@@ -215,10 +215,18 @@ impl World {
         if self.shards.iter().any(|shard| shard.stats.expired_keys > 0) {
             self.saw("an expired key");
         }
+        // Before that nobody could tell: a named limit.
+        if self.has_recorded_fault() {
+            self.disk.evict();
+        }
         self.shards.clear();
         self.links.clear();
         let pending = std::mem::take(&mut self.pending);
         self.disk.crash(kind, pending);
+    }
+
+    pub fn has_recorded_fault(&self) -> bool {
+        self.shards.first().is_some_and(|shard| shard.coordinator().is_some_and(Coordinator::has_recorded_fault))
     }
 
     pub fn connect(&mut self, conn: ConnId, home: usize) {
