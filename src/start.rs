@@ -9,6 +9,7 @@ use crate::server::shard_loop::{Head, Parts, WAKER, now_ms};
 use crate::server::{Control, Shared};
 use crate::{journal, machine, runtime};
 use rustix::fs::{FlockOperation, flock};
+use shards::commands::Names;
 use shards::ids::ShardId;
 use shards::log::writer::SegmentBytes;
 use shards::manifest::BaseFormat;
@@ -95,6 +96,7 @@ pub fn load(config: &Config, dir: &Path, shards: u16, hash_seed: u64) -> Result<
         dbfilename: config.text("dbfilename"),
         appendfilename: config.text("appendfilename"),
         appenddirname: config.text("appenddirname"),
+        names: names(config),
         base_format: if config.flag("aof-use-rdb-preamble") { BaseFormat::Rdb } else { BaseFormat::Commands },
         hash_seed,
         now_ms: now_ms(),
@@ -103,6 +105,10 @@ pub fn load(config: &Config, dir: &Path, shards: u16, hash_seed: u64) -> Result<
     let opened = open(&disk, &options, &Threads).map_err(|error| error.to_string())?;
     report(&opened, begun.elapsed().as_secs_f64());
     Ok(opened)
+}
+
+fn names(config: &Config) -> Names {
+    config.command_names().expect("checked when the configuration was read")
 }
 
 fn databases(config: &Config) -> u16 {
@@ -218,7 +224,7 @@ pub fn start(plan: Plan) -> Result<Server, String> {
             mode: crate::admin::fsync_mode(&config),
             logged: config.flag("appendonly"),
             keyspace,
-            settings: Settings { databases: databases(&config), ..Settings::default() },
+            settings: Settings { databases: databases(&config), names: names(&config), ..Settings::default() },
             segment_bytes: SegmentBytes::within(config.number("log-prepare-bytes"), shards),
             seed: random_u64().wrapping_add(index as u64),
             now_ms: now,

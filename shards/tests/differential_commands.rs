@@ -6,7 +6,7 @@
 mod random_commands;
 
 use random_commands::*;
-use shards::commands::{CommandStats, Ctx, Effects, Home, Run, Session, resolve, run_data};
+use shards::commands::{CommandStats, Ctx, Effects, Home, Names, Run, Session, resolve, run_data};
 use shards::keyspace::Keyspace;
 use shards::resp::{Protocol, Reply, decode_command};
 use shards::types::Value;
@@ -92,7 +92,7 @@ impl Handlers {
         let command = match resolve(&args) {
             Ok(command) => command,
             Err(text) => {
-                Reply::new(&mut out, protocol).error(&text);
+                Reply::new(&mut out, protocol).error_bytes(&text);
                 return out;
             }
         };
@@ -122,6 +122,7 @@ impl Handlers {
                     now_us: now_ms() * 1000,
                     databases: DATABASES,
                     password: b"",
+                    names: &Names::TABLE,
                     random: &mut self.random,
                 };
                 handler(&mut home, &args);

@@ -24,6 +24,7 @@ pub use args::{Start, from_args};
 pub use set::set_error;
 pub use table::{DIRECTIVES, Directive, Meaning};
 
+use shards::commands::Names;
 use std::path::{Path, PathBuf};
 use table::find;
 
@@ -101,6 +102,15 @@ impl Config {
     pub fn lines(&self, name: &str) -> impl Iterator<Item = &[String]> {
         let index = find(name);
         self.lines.iter().filter(move |(of, _)| Some(*of) == index).map(|(_, words)| &words[..])
+    }
+
+    /// What `rename-command` makes of the commands' names.
+    pub fn command_names(&self) -> Result<Names, &'static str> {
+        let mut names = Names::TABLE;
+        for words in self.lines("rename-command") {
+            names.rename(words[0].as_bytes(), words[1].as_bytes())?;
+        }
+        Ok(names)
     }
 
     /// These settings with the named ones of `other`.

@@ -230,7 +230,7 @@ pub static DIRECTIVES: &[Directive] = &[
     d("acllog-max-len", LONG, "128").ignored("there are no users besides the default one yet"),
     d("acl-pubsub-default", Enum(&["allchannels", "resetchannels"]), "resetchannels").ignored("there are no users besides the default one yet"),
     d("user", Lines { words_min: 1, words_max: usize::MAX }, "").ignored("there are no users besides the default one yet; its password is requirepass"),
-    d("rename-command", Lines { words_min: 2, words_max: 2 }, "").ignored("commands are not renamed"),
+    d("rename-command", Lines { words_min: 2, words_max: 2 }, ""),
     // What is watched and told.
     d("slowlog-log-slower-than", Int { min: -1, max: i64::MAX }, "10000").ignored("slow commands are not recorded yet"),
     d("slowlog-max-len", LONG, "128").ignored("slow commands are not recorded yet"),

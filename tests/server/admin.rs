@@ -395,3 +395,57 @@ fn a_user_in_the_configuration_is_named_as_without_effect() {
         "{log}"
     );
 }
+
+/// A hardened redis.conf keeps its protection, and what is logged can be read under other names too.
+#[test]
+fn renamed_and_disabled_commands_are_those_of_redis() {
+    let names = "rename-command FLUSHALL \"\"\nrename-command CONFIG cfg-x\nrename-command EVAL \"\"\nrename-command SET Put\nrename-command DEL SET\nrename-command QUIT bye\nrename-command BITFIELD bits\nrename-command CLIENT cl\n";
+    let (dir, theirs) = (Dir::new(), Dir::new());
+    let file = dir.file("hardened.conf");
+    std::fs::write(&file, names).expect("writable");
+    let file = file.to_str().expect("UTF-8").to_string();
+    let server = Server::start_with(&dir, &[&file], &["--shards", "2", "--appendonly", "yes", "--appendfsync", "always"]);
+    let redis = Redis::start_with(theirs.path(), &[&file], &["--appendonly", "yes", "--appendfsync", "always"]);
+    let lines = "FlushAll now|Config get port|cfg-x|cfg-x foo|CFG-X get timeout|cfg-x help|put a|put a 1|Put b 2|get a|set a b c|del a|eval x|exists a b\
+        |bits b set u8 0 67|get b|incr|config|command info set|command info put|command info del|command info config|command info cfg-x|command info cfg-x|get\
+        |command list filterby pattern cfg*|command list filterby pattern del|command getkeys put a 1|command getkeys del a\
+        |cl setname me|cl getname|client getname|put me 1|bye";
+    let lines: Vec<String> = lines.replace("cfg-x|get", "cfg-x#get").split('|').map(|line| line.replace('#', "|")).collect();
+    let (mut ours, mut their) = (server.client(), redis.client());
+    for line in &lines {
+        let sorted = |reply: Reply| if line.contains("info") { Reply::Simple(without_order(&reply)) } else { reply };
+        assert_eq!(sorted(ours.call(line.trim())), sorted(their.call(line.trim())), "{line}");
+    }
+    assert_eq!(ours.try_reply(), None, "QUIT closes by its new name");
+    let mut ours = server.client();
+    let Reply::Integer(left) = ours.call("command count") else { panic!("a number") };
+    // A client that pauses writes can end the pause by the new name.
+    assert_eq!(ours.call("cl pause 100000 write"), ok());
+    assert_eq!(ours.call("cl unpause"), ok());
+    assert!(ours.info("cmdstat_set").starts_with("calls=3,"), "counted under the table's name");
+    assert_eq!(ours.call("cfg-x rewrite"), ok());
+    let rewritten = std::fs::read_to_string(&file).expect("there");
+    assert!(names.lines().all(|line| rewritten.contains(line)), "{rewritten}");
+    server.kill();
+    drop(redis);
+    // The log and Redis's AOF, which has Redis's own spelling of the new names.
+    let server = Server::start(&dir, &["--shards", "2", "--appendonly", "yes"]);
+    let mut client = server.client();
+    assert_eq!(client.call("mget a b me"), Reply::Array(vec![Reply::Null, bulk("C"), bulk("1")]));
+    assert_eq!(client.call("command count"), Reply::Integer(left + 1));
+    std::fs::write(&file, names).expect("writable");
+    let imported = Server::start_with(&theirs, &[&file], &["--shards", "2", "--appendonly", "yes"]);
+    assert_eq!(imported.client().call("mget a b me"), Reply::Array(vec![Reply::Null, bulk("C"), bulk("1")]));
+}
+
+/// Sub-commands, flags and categories stand in no order.
+fn without_order(reply: &Reply) -> String {
+    match reply {
+        Reply::Array(items) => {
+            let mut texts: Vec<String> = items.iter().map(without_order).collect();
+            texts.sort();
+            format!("[{}]", texts.join(" "))
+        }
+        other => format!("{other:?}"),
+    }
+}

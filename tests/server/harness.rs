@@ -49,7 +49,12 @@ pub struct Server {
 impl Server {
     /// Starts and waits for the ready line.
     pub fn start(dir: &Dir, args: &[&str]) -> Server {
-        let mut server = Server::launch(dir, args);
+        Server::start_with(dir, &[], args)
+    }
+
+    /// With arguments in front of those of the harness: a configuration file.
+    pub fn start_with(dir: &Dir, first: &[&str], args: &[&str]) -> Server {
+        let mut server = Server::launch_with(dir, first, args);
         let begun = Instant::now();
         while !server.log().contains("Ready to accept connections tcp") {
             assert!(begun.elapsed() < PATIENCE, "not ready in time:\n{}", server.log());
@@ -62,10 +67,15 @@ impl Server {
     }
 
     pub fn launch(dir: &Dir, args: &[&str]) -> Server {
+        Server::launch_with(dir, &[], args)
+    }
+
+    fn launch_with(dir: &Dir, first: &[&str], args: &[&str]) -> Server {
         let port = free_port();
         let log = dir.file(&format!("log-{port}"));
         let out = std::fs::File::create(&log).expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_shardis-server"))
+            .args(first)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(dir.path())
             .args(args)
@@ -231,8 +241,14 @@ pub struct Redis {
 
 impl Redis {
     pub fn start(dir: &Path, args: &[&str]) -> Redis {
+        Redis::start_with(dir, &[], args)
+    }
+
+    /// With arguments in front of those of the harness: a configuration file.
+    pub fn start_with(dir: &Path, first: &[&str], args: &[&str]) -> Redis {
         let port = free_port();
         let child = Command::new("redis-server")
+            .args(first)
             .args(["--port", &port.to_string(), "--dir"])
             .arg(dir)
             .args(args)

@@ -60,6 +60,7 @@ fn options(shards: u16) -> OpenOptions<'static> {
         dbfilename: "",
         appendfilename: "",
         appenddirname: "",
+        names: shards::commands::Names::TABLE,
         base_format: BaseFormat::Rdb,
         hash_seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),
         now_ms: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64),

@@ -126,10 +126,11 @@ pub fn integer_32(text: &[u8]) -> Result<i64, Failure> {
     }
 }
 
-/// The answer of a container's HELP sub-command.
-pub fn reply_help(reply: &mut Reply<'_>, command: &str, lines: &[&str]) {
+/// The answer of a container's HELP sub-command. `name`: as the client calls the container.
+pub fn reply_help(reply: &mut Reply<'_>, name: &[u8], lines: &[&str]) {
     reply.array(lines.len() + 3);
-    reply.simple(&format!("{command} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    let name = String::from_utf8_lossy(name).to_uppercase();
+    reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for line in lines.iter().chain(&["HELP", "    Prints this help."]) {
         reply.simple(line);
     }

@@ -107,10 +107,10 @@ fn with_object(ctx: &mut Ctx<'_>, args: &[&[u8]], describe: fn(&Value) -> Result
 }
 
 /// OBJECT HELP
-fn help(home: &mut Home<'_>, _args: &[&[u8]]) {
+fn help(home: &mut Home<'_>, args: &[&[u8]]) {
     reply_help(
         &mut home.reply,
-        "OBJECT",
+        args[0],
         &[
             "ENCODING <key>",
             "    Return the kind of internal representation used in order to store the value",

@@ -2,6 +2,7 @@
 
 use super::decision::{Assume, Crash, Decision, decide};
 use super::load::{FileSource, Parallel, Replayer, load, redistribute};
+use crate::commands::Names;
 use crate::disk::{Disk, read_all};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{DbIndex, Generation, ShardId};
@@ -26,6 +27,8 @@ pub struct OpenOptions<'a> {
     pub appenddirname: &'a str,
     /// `aof-use-rdb-preamble`.
     pub base_format: BaseFormat,
+    /// `rename-command`: who wrote a standard AOF under these names can read it under them. What has none is read by the table's.
+    pub names: Names,
     pub hash_seed: u64,
     pub now_ms: i64,
 }
@@ -221,6 +224,7 @@ pub fn import(disk: &dyn Disk, options: &OpenOptions<'_>, found: &Found) -> Resu
 /// What has been read so far.
 struct Import {
     keyspace: Keyspace,
+    names: Names,
     now_ms: i64,
     left_out: Vec<String>,
 }
@@ -228,7 +232,7 @@ struct Import {
 impl Import {
     fn new(options: &OpenOptions<'_>) -> Import {
         let keyspace = Keyspace::new(options.databases, options.hash_seed);
-        Import { keyspace, now_ms: options.now_ms, left_out: Vec::new() }
+        Import { keyspace, names: options.names.clone(), now_ms: options.now_ms, left_out: Vec::new() }
     }
 }
 
@@ -333,7 +337,10 @@ fn import_aof(disk: &dyn Disk, path: &str, part: Part, import: &mut Import) -> R
 }
 
 fn import_command(command: &Command, path: &str, offset: u64, import: &mut Import) -> Result<()> {
-    let args: Vec<&[u8]> = command.args.iter().map(Vec::as_slice).collect();
+    let mut args: Vec<&[u8]> = command.args.iter().map(Vec::as_slice).collect();
+    if let Some(named) = import.names.by_name(args[0]) {
+        args[0] = named.name.as_bytes();
+    }
     Replayer::for_standard_aof(&mut import.keyspace, path, import.now_ms).run_at(offset, command.db, &args)
 }
 

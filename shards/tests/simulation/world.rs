@@ -109,6 +109,7 @@ impl World {
             dbfilename: "dump.rdb",
             appendfilename: "appendonly.aof",
             appenddirname: "appendonlydir",
+            names: shards::commands::Names::TABLE,
             base_format: self.format,
             hash_seed: 7,
             now_ms: self.now_ms,

@@ -47,6 +47,7 @@ impl Engine {
             dbfilename: "dump.rdb",
             appendfilename: "appendonly.aof",
             appenddirname: "appendonlydir",
+            names: shards::commands::Names::TABLE,
             base_format,
             hash_seed: 1,
             now_ms: now_ms(),
