@@ -96,6 +96,7 @@ pub fn load(config: &Config, dir: &Path, shards: u16, hash_seed: u64) -> Result<
         dbfilename: config.text("dbfilename"),
         appendfilename: config.text("appendfilename"),
         appenddirname: config.text("appenddirname"),
+        load_truncated: config.flag("aof-load-truncated"),
         names: names(config),
         base_format: if config.flag("aof-use-rdb-preamble") { BaseFormat::Rdb } else { BaseFormat::Commands },
         hash_seed,

@@ -185,7 +185,7 @@ pub static DIRECTIVES: &[Directive] = &[
     d("no-appendfsync-on-rewrite", Bool, "no").ignored("a rewrite does not stall the log"),
     d("auto-aof-rewrite-percentage", INT, "100"),
     d("auto-aof-rewrite-min-size", MEMORY, "64mb"),
-    d("aof-load-truncated", Bool, "yes").ignored("a torn tail of the last file is always cut and reported"),
+    d("aof-load-truncated", Bool, "yes").about("A standard AOF whose end is torn is loaded up to there; no: it stops the first start"),
     d("aof-use-rdb-preamble", Bool, "yes").about("Bases and exported AOFs are RDB files; no: commands"),
     d("aof-timestamp-enabled", Bool, "no").ignored("frames carry the time anyway"),
     d("aof-rewrite-incremental-fsync", Bool, "yes").ignored("rewrites are always written steadily"),

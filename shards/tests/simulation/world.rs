@@ -109,6 +109,7 @@ impl World {
             dbfilename: "dump.rdb",
             appendfilename: "appendonly.aof",
             appenddirname: "appendonlydir",
+            load_truncated: true,
             names: shards::commands::Names::TABLE,
             base_format: self.format,
             hash_seed: 7,
