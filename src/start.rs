@@ -175,7 +175,6 @@ pub struct Plan {
     pub config: Arc<Config>,
     pub dir: PathBuf,
     pub cpus: Vec<usize>,
-    pub maxclients: u32,
     pub listeners: Vec<Listener>,
     pub opened: Opened,
     pub remove_at_exit: Vec<PathBuf>,
@@ -189,7 +188,7 @@ pub fn hash_seed() -> u64 {
 }
 
 pub fn start(plan: Plan) -> Result<Server, String> {
-    let Plan { config, dir, cpus, maxclients, listeners, mut opened, remove_at_exit, hash_seed, startup_memory } = plan;
+    let Plan { config, dir, cpus, listeners, mut opened, remove_at_exit, hash_seed, startup_memory } = plan;
     let shards = cpus.len() as u16;
     let failed = |error: std::io::Error| format!("making an epoll set: {error}");
     let polls = cpus.iter().map(|_| mio::Poll::new()).collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -210,8 +209,8 @@ pub fn start(plan: Plan) -> Result<Server, String> {
     });
     let now = now_ms();
     let report = StartReport::of(&opened, startup_memory);
-    let admin = Admin::new(config.clone(), shared.clone(), report, maxclients, remove_at_exit, now);
-    let mut head = Some(Head::new(admin, listeners, Admission::of(&config, maxclients as usize)));
+    let admin = Admin::new(config.clone(), shared.clone(), report, remove_at_exit, now);
+    let mut head = Some(Head::new(admin, listeners, Admission::of(&config)));
     let generation = opened.manifest.generations.last().expect("a start opens a generation").number;
     let mut coordinator = Some(Coordinator::new(opened.manifest, now));
     let mut threads = Vec::new();

@@ -122,6 +122,12 @@ impl Config {
         config
     }
 
+    /// With what the limit of open files allows: CONFIG GET and INFO tell how many clients are served, as in Redis.
+    pub fn with_maxclients(mut self, served: u32) -> Config {
+        self.texts[find("maxclients").expect("in the table")] = served.to_string();
+        self
+    }
+
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }

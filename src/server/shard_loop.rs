@@ -516,7 +516,7 @@ impl ShardLoop {
         act(&mut head.admin, &mut self.core.shard);
         let outgoing = std::mem::take(&mut head.admin.outgoing);
         if let Some(config) = head.admin.take_new_config() {
-            head.admission = Admission::of(&config, head.admin.maxclients as usize);
+            head.admission = Admission::of(&config);
         }
         head.admin.rejected = head.rejected;
         for (to, message) in outgoing {

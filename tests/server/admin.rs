@@ -404,7 +404,12 @@ fn renamed_and_disabled_commands_are_those_of_redis() {
     let file = dir.file("hardened.conf");
     std::fs::write(&file, names).expect("writable");
     let file = file.to_str().expect("UTF-8").to_string();
-    let server = Server::start_with(&dir, &[&file], &["--shards", "2", "--appendonly", "yes", "--appendfsync", "always"]);
+    let hardened = || {
+        let mut program = Server::program();
+        program.arg(&file);
+        program
+    };
+    let server = Server::start_by(hardened(), &dir, &["--shards", "2", "--appendonly", "yes", "--appendfsync", "always"]);
     let redis = Redis::start_with(theirs.path(), &[&file], &["--appendonly", "yes", "--appendfsync", "always"]);
     let lines = "FlushAll now|Config get port|cfg-x|cfg-x foo|CFG-X get timeout|cfg-x help|put a|put a 1|Put b 2|get a|set a b c|del a|eval x|exists a b\
         |bits b set u8 0 67|get b|incr|config|command info set|command info put|command info del|command info config|command info cfg-x|command info cfg-x|get\
@@ -434,7 +439,7 @@ fn renamed_and_disabled_commands_are_those_of_redis() {
     assert_eq!(client.call("mget a b me"), Reply::Array(vec![Reply::Null, bulk("C"), bulk("1")]));
     assert_eq!(client.call("command count"), Reply::Integer(left + 1));
     std::fs::write(&file, names).expect("writable");
-    let imported = Server::start_with(&theirs, &[&file], &["--shards", "2", "--appendonly", "yes"]);
+    let imported = Server::start_by(hardened(), &theirs, &["--shards", "2", "--appendonly", "yes"]);
     assert_eq!(imported.client().call("mget a b me"), Reply::Array(vec![Reply::Null, bulk("C"), bulk("1")]));
 }
 
@@ -448,4 +453,33 @@ fn without_order(reply: &Reply) -> String {
         }
         other => format!("{other:?}"),
     }
+}
+
+/// As Redis: CONFIG GET and INFO tell how many clients are served, not how many were asked for.
+#[test]
+fn maxclients_is_what_the_limit_of_open_files_allows() {
+    let dir = Dir::new();
+    let mut program = std::process::Command::new("sh");
+    program.args(["-c", "ulimit -n 200 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_shardis-server")]);
+    let server = Server::start_by(program, &dir, &["--shards", "2"]);
+    let mut client = server.client();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("it runs");
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a limit");
+    let files: u32 = files.split_ascii_whitespace().next().expect("a number").parse().expect("a number");
+    // A privileged process raises its limit and serves all; 128 are kept for two shards.
+    let served = (files - 128).min(10_000);
+    let shown = |served: u32| Reply::Array(vec![bulk("maxclients"), bulk(&served.to_string())]);
+    assert_eq!(client.call("config get maxclients"), shown(served));
+    assert_eq!(client.info("maxclients"), served.to_string());
+    let Reply::Error(text) = client.call("config set maxclients 4000000000") else { panic!("more than any kernel allows") };
+    let refusal = "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to handle the \
+                   specified number of clients, try with ";
+    assert!(text.strip_prefix(refusal).is_some_and(|number| number.parse::<u32>().is_ok()), "{text}");
+    assert_eq!(client.call("config get maxclients"), shown(served));
+    assert_eq!(client.call("config set maxclients 2"), ok());
+    assert_eq!((client.call("config get maxclients"), client.info("maxclients")), (shown(2), "2".to_string()));
+    let mut second = server.client();
+    assert_eq!(second.call("ping"), Reply::Simple("PONG".into()));
+    let mut third = server.client();
+    assert_eq!(third.reply(), Reply::Error("ERR max number of clients reached".into()));
 }

@@ -49,12 +49,17 @@ pub struct Server {
 impl Server {
     /// Starts and waits for the ready line.
     pub fn start(dir: &Dir, args: &[&str]) -> Server {
-        Server::start_with(dir, &[], args)
+        Server::start_by(Server::program(), dir, args)
     }
 
-    /// With arguments in front of those of the harness: a configuration file.
-    pub fn start_with(dir: &Dir, first: &[&str], args: &[&str]) -> Server {
-        let mut server = Server::launch_with(dir, first, args);
+    /// The server's program, for what a test has to say before the arguments of the harness.
+    pub fn program() -> Command {
+        Command::new(env!("CARGO_BIN_EXE_shardis-server"))
+    }
+
+    /// `start` with a program of the test's own.
+    pub fn start_by(program: Command, dir: &Dir, args: &[&str]) -> Server {
+        let mut server = Server::launch_by(program, dir, args);
         let begun = Instant::now();
         while !server.log().contains("Ready to accept connections tcp") {
             assert!(begun.elapsed() < PATIENCE, "not ready in time:\n{}", server.log());
@@ -67,15 +72,14 @@ impl Server {
     }
 
     pub fn launch(dir: &Dir, args: &[&str]) -> Server {
-        Server::launch_with(dir, &[], args)
+        Server::launch_by(Server::program(), dir, args)
     }
 
-    fn launch_with(dir: &Dir, first: &[&str], args: &[&str]) -> Server {
+    fn launch_by(mut program: Command, dir: &Dir, args: &[&str]) -> Server {
         let port = free_port();
         let log = dir.file(&format!("log-{port}"));
         let out = std::fs::File::create(&log).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_shardis-server"))
-            .args(first)
+        let child = program
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(dir.path())
             .args(args)
