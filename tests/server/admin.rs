@@ -483,3 +483,53 @@ fn maxclients_is_what_the_limit_of_open_files_allows() {
     let mut third = server.client();
     assert_eq!(third.reply(), Reply::Error("ERR max number of clients reached".into()));
 }
+
+#[test]
+fn an_export_takes_no_name_that_is_in_use() {
+    let dir = Dir::new();
+    let config = dir.file("server.conf");
+    std::fs::write(&config, "hz 20\n").expect("written");
+    std::fs::create_dir(dir.file("folder")).expect("new");
+    let (pid, socket) = (dir.file("server.pid"), dir.file("server.sock"));
+    let mut program = Server::program();
+    program.arg(&config);
+    let text = |path: &std::path::Path| path.to_str().expect("UTF-8").to_string();
+    let server = Server::start_by(
+        program,
+        &dir,
+        &["--shards", "2", "--appendonly", "yes", "--pidfile", &text(&pid), "--unixsocket", &text(&socket)],
+    );
+    let mut client = server.client();
+    assert_eq!(client.call("set a 1"), ok());
+    let before = std::fs::read(&config).expect("there");
+    for (name, why) in [
+        ("folder", "is a directory"),
+        ("appendonlydir", "is a name that the server itself uses"),
+        ("shardis.manifest", "is a name that the server itself uses"),
+        ("shardis.lock", "is a name that the server itself uses"),
+        ("shardis.importing", "is a name that the server itself uses"),
+        ("shard-0000", "is a name that the server itself uses"),
+        ("shard-0007", "is a name that the server itself uses"),
+        ("server.conf", "is a file of the running server"),
+        ("server.pid", "is a file of the running server"),
+        ("server.sock", "is a file of the running server"),
+    ] {
+        for kind in ["rdb", "aof"] {
+            let expected = Reply::Error(format!("ERR '{name}' {why}; give the export another name"));
+            assert_eq!(client.call(&format!("export {kind} {name}")), expected);
+        }
+    }
+    for name in [&b"../x"[..], b".", b"..", b"", b"a\0b", b"\xff"] {
+        let Reply::Error(text) = client.call_args(&[b"export", b"rdb", name]) else { panic!("{name:?} was taken") };
+        assert!(text.contains("must be a plain file name"), "{text}");
+    }
+    assert_eq!(std::fs::read(&config).expect("there"), before);
+    // A file of before is replaced, as a dump is; shard-0000.rdb is a name like any other.
+    std::fs::write(dir.file("backup.rdb"), "older").expect("written");
+    for name in ["backup.rdb", "shard-0000.rdb"] {
+        assert_eq!(client.call(&format!("export rdb {name}")), ok());
+        assert!(std::fs::read(dir.file(name)).expect("exported").starts_with(b"REDIS"));
+    }
+    server.kill();
+    assert_eq!(Server::start(&dir, &["--shards", "2", "--appendonly", "yes"]).client().call("get a"), bulk("1"));
+}
