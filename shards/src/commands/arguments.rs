@@ -117,6 +117,13 @@ pub fn string_to_change<'c>(ctx: &'c mut Ctx<'_>, key: &[u8], entry: Option<Entr
     string_at_mut(ctx, entry)
 }
 
+/// Redis makes a string raw before it looks whether there is anything to write; OBJECT ENCODING tells.
+pub fn make_raw(ctx: &mut Ctx<'_>, entry: Option<Entry>) {
+    if let Some(entry) = entry.filter(|&entry| string_at(ctx, entry).encoding_name() != "raw") {
+        ctx.keyspace.reform(entry, |value| value.as_str_mut().expect("the entry was checked to hold a string").make_raw());
+    }
+}
+
 /// An integer that must fit 32 bits (numbers of databases).
 pub fn integer_32(text: &[u8]) -> Result<i64, Failure> {
     let value = integer(text)?;

@@ -158,7 +158,8 @@ fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         let expire_at_ms = match ttl {
             0 => None,
             at if options.absolute => Some(at),
-            ms => Some(ms.saturating_add(ctx.now_ms)),
+            // As Redis: a sum beyond 64 bits wraps into the past, and the key is expired already.
+            ms => Some(ms.wrapping_add(ctx.now_ms)),
         };
         restore_key(ctx, key, value, payload, expire_at_ms);
         ctx.reply.ok();
