@@ -139,6 +139,20 @@ fn fix_cuts_a_damaged_log_to_the_largest_consistent_state() {
     }
 }
 
+#[test]
+fn a_repair_leaves_what_an_earlier_one_has_kept() {
+    let temp = TempDir::new("twice");
+    let dir = data(&temp);
+    let path = find(&dir, "shard-0001/log-1-2");
+    flip(&path, 4500);
+    let aside = |suffix: &str| PathBuf::from(format!("{}.damaged{suffix}", path.display()));
+    std::fs::write(aside(""), "kept before").expect("new");
+    let damaged = std::fs::read(&path).expect("there");
+    tool_ok(&[&"check", &"--dir", &dir, &"--fix"]);
+    assert_eq!(std::fs::read(aside("")).expect("there"), b"kept before");
+    assert!(std::fs::read(aside("-2")).expect("there") == damaged);
+}
+
 /// Every segment that loses records is kept aside as it was, the damaged one too, and the tool says where.
 fn assert_kept(dir: &Path, before: &[(PathBuf, Vec<u8>)], damaged: Option<&[u8]>, path: &Path, said: &str) {
     let beside = |path: &Path| PathBuf::from(format!("{}.damaged", path.display()));
