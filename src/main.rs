@@ -100,6 +100,7 @@ fn serve(config: Config) -> Result<(), String> {
     let shards = cpus.len() as u16;
     machine::raise_memlock(shards)?;
     let maxclients = machine::raise_open_files(config.number("maxclients"), shards)?;
+    let config = config.with_maxclients(maxclients);
     let dir = config.open_dir().map_err(|error| format!("the data directory {}: {error}", config.dir().display()))?;
     let lock = start::lock_directory(&dir)?;
     let listeners = server::listener::bind_all(&config)?;
@@ -112,17 +113,7 @@ fn serve(config: Config) -> Result<(), String> {
     let hash_seed = start::hash_seed();
     let startup_memory = admin::resident_memory();
     let opened = start::load(&config, &dir, shards, hash_seed)?;
-    let plan = start::Plan {
-        config: Arc::new(config),
-        dir,
-        cpus,
-        maxclients,
-        listeners,
-        opened,
-        remove_at_exit,
-        hash_seed,
-        startup_memory,
-    };
+    let plan = start::Plan { config: Arc::new(config), dir, cpus, listeners, opened, remove_at_exit, hash_seed, startup_memory };
     let server = start::start(plan)?;
     server.watch_signals()?;
     let cause = server.join();

@@ -9,6 +9,7 @@ use crate::server::shard_loop::{Head, Parts, WAKER, now_ms};
 use crate::server::{Control, Shared};
 use crate::{journal, machine, runtime};
 use rustix::fs::{FlockOperation, flock};
+use shards::commands::Names;
 use shards::ids::ShardId;
 use shards::log::writer::SegmentBytes;
 use shards::manifest::BaseFormat;
@@ -95,6 +96,8 @@ pub fn load(config: &Config, dir: &Path, shards: u16, hash_seed: u64) -> Result<
         dbfilename: config.text("dbfilename"),
         appendfilename: config.text("appendfilename"),
         appenddirname: config.text("appenddirname"),
+        load_truncated: config.flag("aof-load-truncated"),
+        names: names(config),
         base_format: if config.flag("aof-use-rdb-preamble") { BaseFormat::Rdb } else { BaseFormat::Commands },
         hash_seed,
         now_ms: now_ms(),
@@ -103,6 +106,10 @@ pub fn load(config: &Config, dir: &Path, shards: u16, hash_seed: u64) -> Result<
     let opened = open(&disk, &options, &Threads).map_err(|error| error.to_string())?;
     report(&opened, begun.elapsed().as_secs_f64());
     Ok(opened)
+}
+
+fn names(config: &Config) -> Names {
+    config.command_names().expect("checked when the configuration was read")
 }
 
 fn databases(config: &Config) -> u16 {
@@ -168,7 +175,6 @@ pub struct Plan {
     pub config: Arc<Config>,
     pub dir: PathBuf,
     pub cpus: Vec<usize>,
-    pub maxclients: u32,
     pub listeners: Vec<Listener>,
     pub opened: Opened,
     pub remove_at_exit: Vec<PathBuf>,
@@ -182,7 +188,7 @@ pub fn hash_seed() -> u64 {
 }
 
 pub fn start(plan: Plan) -> Result<Server, String> {
-    let Plan { config, dir, cpus, maxclients, listeners, mut opened, remove_at_exit, hash_seed, startup_memory } = plan;
+    let Plan { config, dir, cpus, listeners, mut opened, remove_at_exit, hash_seed, startup_memory } = plan;
     let shards = cpus.len() as u16;
     let failed = |error: std::io::Error| format!("making an epoll set: {error}");
     let polls = cpus.iter().map(|_| mio::Poll::new()).collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -203,8 +209,8 @@ pub fn start(plan: Plan) -> Result<Server, String> {
     });
     let now = now_ms();
     let report = StartReport::of(&opened, startup_memory);
-    let admin = Admin::new(config.clone(), shared.clone(), report, maxclients, remove_at_exit, now);
-    let mut head = Some(Head::new(admin, listeners, Admission::of(&config, maxclients as usize)));
+    let admin = Admin::new(config.clone(), shared.clone(), report, remove_at_exit, now);
+    let mut head = Some(Head::new(admin, listeners, Admission::of(&config)));
     let generation = opened.manifest.generations.last().expect("a start opens a generation").number;
     let mut coordinator = Some(Coordinator::new(opened.manifest, now));
     let mut threads = Vec::new();
@@ -218,7 +224,7 @@ pub fn start(plan: Plan) -> Result<Server, String> {
             mode: crate::admin::fsync_mode(&config),
             logged: config.flag("appendonly"),
             keyspace,
-            settings: Settings { databases: databases(&config), ..Settings::default() },
+            settings: Settings { databases: databases(&config), names: names(&config), ..Settings::default() },
             segment_bytes: SegmentBytes::within(config.number("log-prepare-bytes"), shards),
             seed: random_u64().wrapping_add(index as u64),
             now_ms: now,

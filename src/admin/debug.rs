@@ -61,7 +61,7 @@ impl Admin {
             ("jmap" | "change-repl-id" | "quicklist-packed-threshold" | "replybuffer" | "listpack" | "stringencoding", _) => {
                 self.ok(requester);
             }
-            ("help", []) => self.answer(requester, |reply| reply_help(reply, "DEBUG", HELP)),
+            ("help", []) => self.answer(requester, |reply| reply_help(reply, args[0], HELP)),
             _ => {
                 let name = String::from_utf8_lossy(&args[1][..args[1].len().min(128)]).into_owned();
                 let text = format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP.");

@@ -149,7 +149,7 @@ impl Admin {
     fn clients(&self, stats: &[&ShardStats], out: &mut String) {
         let max = |field: fn(&ShardStats) -> u64| stats.iter().map(|stats| field(stats)).max().unwrap_or(0);
         lines!(out,
-            "connected_clients" => self.shared.client_count(), "cluster_connections" => 0, "maxclients" => self.maxclients,
+            "connected_clients" => self.shared.client_count(), "cluster_connections" => 0, "maxclients" => self.config.text("maxclients"),
             "client_recent_max_input_buffer" => max(|stats| stats.input_max),
             "client_recent_max_output_buffer" => max(|stats| stats.output_max),
             "blocked_clients" => 0, "tracking_clients" => 0, "clients_in_timeout_table" => 0,

@@ -105,7 +105,6 @@ impl StartReport {
 pub struct Admin {
     /// For the loop to send, in this order.
     pub outgoing: Vec<(ShardId, ServerMessage)>,
-    pub maxclients: u32,
     pub rejected: u64,
     config: Arc<Config>,
     new_config: Option<Arc<Config>>,
@@ -131,13 +130,11 @@ impl Admin {
         config: Arc<Config>,
         shared: Arc<Shared>,
         report: StartReport,
-        maxclients: u32,
         remove_at_exit: Vec<PathBuf>,
         now_ms: i64,
     ) -> Admin {
         Admin {
             outgoing: Vec::new(),
-            maxclients,
             rejected: 0,
             config,
             new_config: None,

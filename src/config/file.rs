@@ -104,6 +104,9 @@ impl Loader {
             self.config.lines.push((index, words.into_iter().map(String::from).collect()));
         }
         self.config.texts[index] = text;
+        if DIRECTIVES[index].name == "rename-command" {
+            self.config.command_names()?;
+        }
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ pub use args::{Start, from_args};
 pub use set::set_error;
 pub use table::{DIRECTIVES, Directive, Meaning};
 
+use shards::commands::Names;
 use std::path::{Path, PathBuf};
 use table::find;
 
@@ -103,6 +104,15 @@ impl Config {
         self.lines.iter().filter(move |(of, _)| Some(*of) == index).map(|(_, words)| &words[..])
     }
 
+    /// What `rename-command` makes of the commands' names.
+    pub fn command_names(&self) -> Result<Names, &'static str> {
+        let mut names = Names::TABLE;
+        for words in self.lines("rename-command") {
+            names.rename(words[0].as_bytes(), words[1].as_bytes())?;
+        }
+        Ok(names)
+    }
+
     /// These settings with the named ones of `other`.
     pub fn with_changes_of(&self, other: &Config, names: &[&str]) -> Config {
         let mut config = self.clone();
@@ -110,6 +120,12 @@ impl Config {
             config.texts[index] = other.texts[index].clone();
         }
         config
+    }
+
+    /// With what the limit of open files allows: CONFIG GET and INFO tell how many clients are served, as in Redis.
+    pub fn with_maxclients(mut self, served: u32) -> Config {
+        self.texts[find("maxclients").expect("in the table")] = served.to_string();
+        self
     }
 
     pub fn file(&self) -> Option<&Path> {

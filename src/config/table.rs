@@ -185,7 +185,7 @@ pub static DIRECTIVES: &[Directive] = &[
     d("no-appendfsync-on-rewrite", Bool, "no").ignored("a rewrite does not stall the log"),
     d("auto-aof-rewrite-percentage", INT, "100"),
     d("auto-aof-rewrite-min-size", MEMORY, "64mb"),
-    d("aof-load-truncated", Bool, "yes").ignored("a torn tail of the last file is always cut and reported"),
+    d("aof-load-truncated", Bool, "yes").about("A standard AOF whose end is torn is loaded up to there; no: it stops the first start"),
     d("aof-use-rdb-preamble", Bool, "yes").about("Bases and exported AOFs are RDB files; no: commands"),
     d("aof-timestamp-enabled", Bool, "no").ignored("frames carry the time anyway"),
     d("aof-rewrite-incremental-fsync", Bool, "yes").ignored("rewrites are always written steadily"),
@@ -230,7 +230,7 @@ pub static DIRECTIVES: &[Directive] = &[
     d("acllog-max-len", LONG, "128").ignored("there are no users besides the default one yet"),
     d("acl-pubsub-default", Enum(&["allchannels", "resetchannels"]), "resetchannels").ignored("there are no users besides the default one yet"),
     d("user", Lines { words_min: 1, words_max: usize::MAX }, "").ignored("there are no users besides the default one yet; its password is requirepass"),
-    d("rename-command", Lines { words_min: 2, words_max: 2 }, "").ignored("commands are not renamed"),
+    d("rename-command", Lines { words_min: 2, words_max: 2 }, ""),
     // What is watched and told.
     d("slowlog-log-slower-than", Int { min: -1, max: i64::MAX }, "10000").ignored("slow commands are not recorded yet"),
     d("slowlog-max-len", LONG, "128").ignored("slow commands are not recorded yet"),

@@ -112,6 +112,8 @@ fn a_bad_line_is_named_with_redis_reason() {
         ("replicaof a 99999999", "Invalid master port"),
         ("appendonly maybe", "argument must be 'yes' or 'no'"),
         ("unixsocketperm 8", "argument couldn't be parsed as an octal number"),
+        ("rename-command NOPE x", "No such command in rename-command"),
+        ("rename-command GET set", "Target command name already exists"),
         ("rename-command A", "Bad directive or wrong number of arguments"),
         ("appendfilename a/b", "the name can't be a path, just a filename"),
     ] {

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::journal;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
-use shards::commands::{self, Session};
+use shards::commands::Session;
 use shards::ids::{ConnId, ShardId};
 use shards::resp::{Limits, Parsed, RequestParser};
 use shards::shard::{DebugAccess, Shard, Submit};
@@ -136,9 +136,9 @@ impl Core {
         match self.paused {
             None => false,
             // CLIENT itself must work, or nobody could end the pause.
-            Some(_) if args[0].eq_ignore_ascii_case(b"client") => false,
+            Some(_) if self.shard.settings.names.by_name(args[0]).is_some_and(|command| command.name == "client") => false,
             Some((_, false)) => true,
-            Some((_, true)) => commands::resolve(args).is_ok_and(|command| command.writes()),
+            Some((_, true)) => self.shard.settings.names.resolve(args).is_ok_and(|command| command.writes()),
         }
     }
 }
@@ -375,7 +375,8 @@ impl Client {
         }
         match core.shard.submit(self.id, args) {
             Submit::Done => {
-                if args[0].len() == 4 && args[0].eq_ignore_ascii_case(b"quit") {
+                // QUIT, told cheaply; by a name that it was given it takes the look-up.
+                if args[0].len() == 4 && args[0].eq_ignore_ascii_case(b"quit") || core.shard.settings.names.are_changed() {
                     self.closing = core.shard.session(self.id).is_none_or(|session| session.close_after_reply);
                 }
                 true

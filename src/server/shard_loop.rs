@@ -516,7 +516,7 @@ impl ShardLoop {
         act(&mut head.admin, &mut self.core.shard);
         let outgoing = std::mem::take(&mut head.admin.outgoing);
         if let Some(config) = head.admin.take_new_config() {
-            head.admission = Admission::of(&config, head.admin.maxclients as usize);
+            head.admission = Admission::of(&config);
         }
         head.admin.rejected = head.rejected;
         for (to, message) in outgoing {
@@ -530,7 +530,7 @@ impl ShardLoop {
             ServerMessage::Client(client) => self.add_client(client, now),
             ServerMessage::Admin(request) => {
                 let args: Vec<&[u8]> = request.args.iter().map(Vec::as_slice).collect();
-                let command = shards::commands::lookup(&args);
+                let command = self.core.shard.settings.names.lookup(&args);
                 let begun = Instant::now();
                 self.with_admin(|admin, shard| admin.request(request, shard, now));
                 if let Some(command) = command {

@@ -395,3 +395,141 @@ fn a_user_in_the_configuration_is_named_as_without_effect() {
         "{log}"
     );
 }
+
+/// A hardened redis.conf keeps its protection, and what is logged can be read under other names too.
+#[test]
+fn renamed_and_disabled_commands_are_those_of_redis() {
+    let names = "rename-command FLUSHALL \"\"\nrename-command CONFIG cfg-x\nrename-command EVAL \"\"\nrename-command SET Put\nrename-command DEL SET\nrename-command QUIT bye\nrename-command BITFIELD bits\nrename-command CLIENT cl\n";
+    let (dir, theirs) = (Dir::new(), Dir::new());
+    let file = dir.file("hardened.conf");
+    std::fs::write(&file, names).expect("writable");
+    let file = file.to_str().expect("UTF-8").to_string();
+    let hardened = || {
+        let mut program = Server::program();
+        program.arg(&file);
+        program
+    };
+    let server = Server::start_by(hardened(), &dir, &["--shards", "2", "--appendonly", "yes", "--appendfsync", "always"]);
+    let redis = Redis::start_with(theirs.path(), &[&file], &["--appendonly", "yes", "--appendfsync", "always"]);
+    let lines = "FlushAll now|Config get port|cfg-x|cfg-x foo|CFG-X get timeout|cfg-x help|put a|put a 1|Put b 2|get a|set a b c|del a|eval x|exists a b\
+        |bits b set u8 0 67|get b|incr|config|command info set|command info put|command info del|command info config|command info cfg-x|command info cfg-x|get\
+        |command list filterby pattern cfg*|command list filterby pattern del|command getkeys put a 1|command getkeys del a\
+        |cl setname me|cl getname|client getname|put me 1|bye";
+    let lines: Vec<String> = lines.replace("cfg-x|get", "cfg-x#get").split('|').map(|line| line.replace('#', "|")).collect();
+    let (mut ours, mut their) = (server.client(), redis.client());
+    for line in &lines {
+        let sorted = |reply: Reply| if line.contains("info") { Reply::Simple(without_order(&reply)) } else { reply };
+        assert_eq!(sorted(ours.call(line.trim())), sorted(their.call(line.trim())), "{line}");
+    }
+    assert_eq!(ours.try_reply(), None, "QUIT closes by its new name");
+    let mut ours = server.client();
+    let Reply::Integer(left) = ours.call("command count") else { panic!("a number") };
+    // A client that pauses writes can end the pause by the new name.
+    assert_eq!(ours.call("cl pause 100000 write"), ok());
+    assert_eq!(ours.call("cl unpause"), ok());
+    assert!(ours.info("cmdstat_set").starts_with("calls=3,"), "counted under the table's name");
+    assert_eq!(ours.call("cfg-x rewrite"), ok());
+    let rewritten = std::fs::read_to_string(&file).expect("there");
+    assert!(names.lines().all(|line| rewritten.contains(line)), "{rewritten}");
+    server.kill();
+    drop(redis);
+    // The log and Redis's AOF, which has Redis's own spelling of the new names.
+    let server = Server::start(&dir, &["--shards", "2", "--appendonly", "yes"]);
+    let mut client = server.client();
+    assert_eq!(client.call("mget a b me"), Reply::Array(vec![Reply::Null, bulk("C"), bulk("1")]));
+    assert_eq!(client.call("command count"), Reply::Integer(left + 1));
+    std::fs::write(&file, names).expect("writable");
+    let imported = Server::start_by(hardened(), &theirs, &["--shards", "2", "--appendonly", "yes"]);
+    assert_eq!(imported.client().call("mget a b me"), Reply::Array(vec![Reply::Null, bulk("C"), bulk("1")]));
+}
+
+/// Sub-commands, flags and categories stand in no order.
+fn without_order(reply: &Reply) -> String {
+    match reply {
+        Reply::Array(items) => {
+            let mut texts: Vec<String> = items.iter().map(without_order).collect();
+            texts.sort();
+            format!("[{}]", texts.join(" "))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// As Redis: CONFIG GET and INFO tell how many clients are served, not how many were asked for.
+#[test]
+fn maxclients_is_what_the_limit_of_open_files_allows() {
+    let dir = Dir::new();
+    let mut program = std::process::Command::new("sh");
+    program.args(["-c", "ulimit -n 200 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_shardis-server")]);
+    let server = Server::start_by(program, &dir, &["--shards", "2"]);
+    let mut client = server.client();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("it runs");
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a limit");
+    let files: u32 = files.split_ascii_whitespace().next().expect("a number").parse().expect("a number");
+    // A privileged process raises its limit and serves all; 128 are kept for two shards.
+    let served = (files - 128).min(10_000);
+    let shown = |served: u32| Reply::Array(vec![bulk("maxclients"), bulk(&served.to_string())]);
+    assert_eq!(client.call("config get maxclients"), shown(served));
+    assert_eq!(client.info("maxclients"), served.to_string());
+    let Reply::Error(text) = client.call("config set maxclients 4000000000") else { panic!("more than any kernel allows") };
+    let refusal = "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to handle the \
+                   specified number of clients, try with ";
+    assert!(text.strip_prefix(refusal).is_some_and(|number| number.parse::<u32>().is_ok()), "{text}");
+    assert_eq!(client.call("config get maxclients"), shown(served));
+    assert_eq!(client.call("config set maxclients 2"), ok());
+    assert_eq!((client.call("config get maxclients"), client.info("maxclients")), (shown(2), "2".to_string()));
+    let mut second = server.client();
+    assert_eq!(second.call("ping"), Reply::Simple("PONG".into()));
+    let mut third = server.client();
+    assert_eq!(third.reply(), Reply::Error("ERR max number of clients reached".into()));
+}
+
+#[test]
+fn an_export_takes_no_name_that_is_in_use() {
+    let dir = Dir::new();
+    let config = dir.file("server.conf");
+    std::fs::write(&config, "hz 20\n").expect("written");
+    std::fs::create_dir(dir.file("folder")).expect("new");
+    let (pid, socket) = (dir.file("server.pid"), dir.file("server.sock"));
+    let mut program = Server::program();
+    program.arg(&config);
+    let text = |path: &std::path::Path| path.to_str().expect("UTF-8").to_string();
+    let server = Server::start_by(
+        program,
+        &dir,
+        &["--shards", "2", "--appendonly", "yes", "--pidfile", &text(&pid), "--unixsocket", &text(&socket)],
+    );
+    let mut client = server.client();
+    assert_eq!(client.call("set a 1"), ok());
+    let before = std::fs::read(&config).expect("there");
+    for (name, why) in [
+        ("folder", "is a directory"),
+        ("appendonlydir", "is a name that the server itself uses"),
+        ("shardis.manifest", "is a name that the server itself uses"),
+        ("shardis.lock", "is a name that the server itself uses"),
+        ("shardis.importing", "is a name that the server itself uses"),
+        ("shard-0000", "is a name that the server itself uses"),
+        ("shard-0007", "is a name that the server itself uses"),
+        ("server.conf", "is a file of the running server"),
+        ("server.pid", "is a file of the running server"),
+        ("server.sock", "is a file of the running server"),
+    ] {
+        for kind in ["rdb", "aof"] {
+            let expected = Reply::Error(format!("ERR '{name}' {why}; give the export another name"));
+            assert_eq!(client.call(&format!("export {kind} {name}")), expected);
+        }
+    }
+    for name in [&b"../x"[..], b".", b"..", b"", b"a\0b", b"\xff"] {
+        let Reply::Error(text) = client.call_args(&[b"export", b"rdb", name]) else { panic!("{name:?} was taken") };
+        assert!(text.contains("must be a plain file name"), "{text}");
+    }
+    assert_eq!(std::fs::read(&config).expect("there"), before);
+    // A file of before is replaced, as a dump is; shard-0000.rdb is a name like any other.
+    std::fs::write(dir.file("backup.rdb"), "older").expect("written");
+    for name in ["backup.rdb", "shard-0000.rdb"] {
+        assert_eq!(client.call(&format!("export rdb {name}")), ok());
+        assert!(std::fs::read(dir.file(name)).expect("exported").starts_with(b"REDIS"));
+    }
+    server.kill();
+    assert_eq!(Server::start(&dir, &["--shards", "2", "--appendonly", "yes"]).client().call("get a"), bulk("1"));
+}

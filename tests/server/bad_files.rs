@@ -51,7 +51,11 @@ fn prepared(mode: &str, is_killed: bool) -> Dir {
 
 /// The start must stop; returns what it says.
 fn refusal(dir: &Dir, what: &str) -> String {
-    let server = Server::launch(dir, &ARGS);
+    refusal_of(dir, &ARGS, what)
+}
+
+fn refusal_of(dir: &Dir, args: &[&str], what: &str) -> String {
+    let server = Server::launch(dir, args);
     let log = dir.file(&format!("log-{}", server.port));
     let code = server.wait();
     let text = std::fs::read_to_string(log).expect("its log");
@@ -306,4 +310,37 @@ fn a_torn_end_of_a_standard_aof_is_named_in_words() {
         whole.len()
     );
     assert!(log.contains(&cut), "{log}");
+}
+
+#[test]
+fn a_torn_standard_aof_stops_the_start_where_truncated_ones_are_not_loaded() {
+    let args = [&ARGS[..], &["--aof-load-truncated", "no"]].concat();
+    let whole = aof(&["SELECT 0", "SET a 1"]);
+    for (tail, what) in [
+        (&b"*3\r\n$3\r\nSE"[..], "10 bytes, a record that was never finished"),
+        (&aof(&["MULTI", "SET b 2"]), "42 bytes, a transaction (MULTI) that was never finished"),
+    ] {
+        let dir = Dir::new();
+        let parts = dir.file("appendonlydir");
+        std::fs::create_dir(&parts).expect("new");
+        std::fs::write(parts.join("appendonly.aof.manifest"), "file appendonly.aof.1.incr.aof seq 1 type i\n").expect("written");
+        let torn = [&whole[..], tail].concat();
+        for file in ["appendonlydir/appendonly.aof.1.incr.aof", "appendonly.aof"] {
+            if file == "appendonly.aof" {
+                std::fs::remove_dir_all(&parts).expect("there");
+            }
+            std::fs::write(dir.file(file), &torn).expect("written");
+            let log = refusal_of(&dir, &args, what);
+            let refused = format!("{file} @ {}: the end is torn, and aof-load-truncated is no: {what}", whole.len());
+            assert!(log.contains(&refused), "{log}");
+            assert_eq!(std::fs::read(dir.file(file)).expect("still there"), torn);
+        }
+        // Nothing stands in the way of the same start with the other choice, and a whole file is loaded with either.
+        let server = Server::start(&dir, &ARGS);
+        assert_eq!(server.client().call("get a"), bulk("1"));
+        drop(server);
+        let dir = Dir::new();
+        std::fs::write(dir.file("appendonly.aof"), &whole).expect("written");
+        assert_eq!(Server::start(&dir, &args).client().call("get a"), bulk("1"));
+    }
 }

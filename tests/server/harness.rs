@@ -49,7 +49,17 @@ pub struct Server {
 impl Server {
     /// Starts and waits for the ready line.
     pub fn start(dir: &Dir, args: &[&str]) -> Server {
-        let mut server = Server::launch(dir, args);
+        Server::start_by(Server::program(), dir, args)
+    }
+
+    /// The server's program, for what a test has to say before the arguments of the harness.
+    pub fn program() -> Command {
+        Command::new(env!("CARGO_BIN_EXE_shardis-server"))
+    }
+
+    /// `start` with a program of the test's own.
+    pub fn start_by(program: Command, dir: &Dir, args: &[&str]) -> Server {
+        let mut server = Server::launch_by(program, dir, args);
         let begun = Instant::now();
         while !server.log().contains("Ready to accept connections tcp") {
             assert!(begun.elapsed() < PATIENCE, "not ready in time:\n{}", server.log());
@@ -62,10 +72,14 @@ impl Server {
     }
 
     pub fn launch(dir: &Dir, args: &[&str]) -> Server {
+        Server::launch_by(Server::program(), dir, args)
+    }
+
+    fn launch_by(mut program: Command, dir: &Dir, args: &[&str]) -> Server {
         let port = free_port();
         let log = dir.file(&format!("log-{port}"));
         let out = std::fs::File::create(&log).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_shardis-server"))
+        let child = program
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(dir.path())
             .args(args)
@@ -231,8 +245,14 @@ pub struct Redis {
 
 impl Redis {
     pub fn start(dir: &Path, args: &[&str]) -> Redis {
+        Redis::start_with(dir, &[], args)
+    }
+
+    /// With arguments in front of those of the harness: a configuration file.
+    pub fn start_with(dir: &Path, first: &[&str], args: &[&str]) -> Redis {
         let port = free_port();
         let child = Command::new("redis-server")
+            .args(first)
             .args(["--port", &port.to_string(), "--dir"])
             .arg(dir)
             .args(args)

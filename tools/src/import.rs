@@ -19,7 +19,7 @@ pub enum Source {
     MultiPartAof(PathBuf),
 }
 
-pub fn import(dir: &Path, source: &Source, shards: Option<u16>) -> Result<Verdict> {
+pub fn import(dir: &Path, source: &Source, shards: Option<u16>, load_truncated: bool) -> Result<Verdict> {
     let (found, bytes) = find(source)?;
     std::fs::create_dir_all(dir).map_err(|cause| Error::io("creating", dir.display().to_string(), &cause))?;
     let directory = Directory::open_to_write(dir)?;
@@ -29,7 +29,7 @@ pub fn import(dir: &Path, source: &Source, shards: Option<u16>) -> Result<Verdic
     disk.show_progress(bytes, "importing");
     (0..shards).try_for_each(|shard| disk.create_dir(&shard_dir(ShardId(shard))))?;
     disk.sync_dir("")?;
-    let mut opened = import_files(disk, &options(shards), &found)?;
+    let mut opened = import_files(disk, &options(shards, load_truncated), &found)?;
     opened.manifest.state = State::Clean;
     commit(disk, &mut opened.manifest)?;
     end_import(disk)?;
@@ -49,7 +49,7 @@ pub fn import(dir: &Path, source: &Source, shards: Option<u16>) -> Result<Verdic
     Ok(Verdict::Sound)
 }
 
-fn options(shards: u16) -> OpenOptions<'static> {
+fn options(shards: u16, load_truncated: bool) -> OpenOptions<'static> {
     OpenOptions {
         shards,
         databases: DATABASES,
@@ -60,6 +60,8 @@ fn options(shards: u16) -> OpenOptions<'static> {
         dbfilename: "",
         appendfilename: "",
         appenddirname: "",
+        load_truncated,
+        names: shards::commands::Names::TABLE,
         base_format: BaseFormat::Rdb,
         hash_seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),
         now_ms: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64),

@@ -1,7 +1,7 @@
 //! Strings as rows of integers of any width: BITFIELD, BITFIELD_RO.
 
 use super::arguments::{
-    Failure, SYNTAX, answer, find_string, integer, is, read_string, string_at, string_at_mut, string_to_change,
+    Failure, SYNTAX, answer, find_string, integer, is, make_raw, read_string, string_at, string_at_mut, string_to_change,
 };
 use super::bitmaps::{bit_offset, checked_bit_offset};
 use super::context::Ctx;
@@ -173,6 +173,9 @@ fn run(ctx: &mut Ctx<'_>, args: &[&[u8]], operations: &[Operation]) -> Result<()
     // Like Redis, make room for the furthest field first: it counts as a change even when every operation fails.
     let mut changed = last_written.is_some_and(|last| grow(ctx, key, entry, last));
     let entry = if changed { ctx.keyspace.find(ctx.db, key) } else { entry };
+    if last_written.is_some() {
+        make_raw(ctx, entry);
+    }
     ctx.reply.array(operations.len());
     for operation in operations {
         changed |= run_one(ctx, entry, operation);

@@ -1,7 +1,7 @@
 //! Strings as rows of bits: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP. Bit 0 is the highest bit of the first byte.
 
 use super::arguments::{
-    Failure, STRING_LEN_MAX, SYNTAX, answer, find_string, integer, is, read_string, string_at, string_to_change,
+    Failure, STRING_LEN_MAX, SYNTAX, answer, find_string, integer, is, make_raw, read_string, string_at, string_to_change,
 };
 use super::context::Ctx;
 use super::keys::delete;
@@ -57,6 +57,8 @@ fn setbit(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         if grows || new != old {
             string_to_change(ctx, key, entry).write_at(index, &[new]);
             ctx.effect(&[b"SETBIT", key, args[2], args[3]]);
+        } else {
+            make_raw(ctx, entry);
         }
         ctx.reply.integer((old & mask != 0) as i64);
         Ok(())

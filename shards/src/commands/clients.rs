@@ -253,8 +253,8 @@ fn getredir(home: &mut Home<'_>, _args: &[&[u8]]) {
 }
 
 /// CLIENT HELP
-fn help(home: &mut Home<'_>, _args: &[&[u8]]) {
-    reply_help(&mut home.reply, "CLIENT", HELP);
+fn help(home: &mut Home<'_>, args: &[&[u8]]) {
+    reply_help(&mut home.reply, args[0], HELP);
 }
 
 const HELP: &[&str] = &[

@@ -131,8 +131,21 @@ fn time(home: &mut Home<'_>, _args: &[&[u8]]) {
 }
 
 /// LOLWUT [VERSION version]
-fn lolwut(home: &mut Home<'_>, _args: &[&[u8]]) {
-    home.reply.verbatim(b"txt", format!("Redis ver. {REDIS_VERSION}\n").as_bytes());
+fn lolwut(home: &mut Home<'_>, args: &[&[u8]]) {
+    answer_home(home, |home| {
+        if let [_, word, version, options @ ..] = args
+            && is(word, "VERSION")
+        {
+            let sizes = match integer(version)? {
+                5 => 3,
+                6 => 2,
+                _ => 0,
+            };
+            options.iter().take(sizes).try_for_each(|size| integer(size).map(drop))?;
+        }
+        home.reply.verbatim(b"txt", format!("Redis ver. {REDIS_VERSION}\n").as_bytes());
+        Ok(())
+    });
 }
 
 /// AUTH [username] password

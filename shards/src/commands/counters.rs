@@ -1,8 +1,6 @@
 //! Strings as numbers: INCR and its relatives.
 
-use super::arguments::{
-    Failure, NOT_FLOAT, NOT_INTEGER, NumberText, answer, find_string, integer, put_string, string_at, string_at_mut,
-};
+use super::arguments::{Failure, NOT_FLOAT, NOT_INTEGER, NumberText, answer, find_string, integer, string_at, string_at_mut};
 use super::context::Ctx;
 use super::long_double::LongDouble;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
@@ -95,8 +93,8 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         let sum = old.add(increment).ok_or("ERR increment would produce NaN or Infinity")?;
         let text = sum.text();
         match entry {
-            Some(entry) => *string_at_mut(ctx, entry) = Str::new(text.as_bytes()),
-            None => put_string(ctx, key, text.as_bytes(), None),
+            Some(entry) => *string_at_mut(ctx, entry) = Str::from_bytes(text.as_bytes()),
+            None => _ = ctx.keyspace.insert(ctx.db, key, Value::Str(Str::from_bytes(text.as_bytes())), None),
         }
         // The result, not the increment: another machine's arithmetic must not change it.
         ctx.effect(&[b"SET", key, text.as_bytes(), b"KEEPTTL"]);

@@ -139,8 +139,8 @@ pub static COMMANDS: &[Command] = &[
 ];
 
 /// CONFIG HELP
-fn config_help(home: &mut Home<'_>, _args: &[&[u8]]) {
-    reply_help(&mut home.reply, "CONFIG", CONFIG_HELP);
+fn config_help(home: &mut Home<'_>, args: &[&[u8]]) {
+    reply_help(&mut home.reply, args[0], CONFIG_HELP);
 }
 
 const CONFIG_HELP: &[&str] = &[

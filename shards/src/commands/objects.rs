@@ -107,10 +107,10 @@ fn with_object(ctx: &mut Ctx<'_>, args: &[&[u8]], describe: fn(&Value) -> Result
 }
 
 /// OBJECT HELP
-fn help(home: &mut Home<'_>, _args: &[&[u8]]) {
+fn help(home: &mut Home<'_>, args: &[&[u8]]) {
     reply_help(
         &mut home.reply,
-        "OBJECT",
+        args[0],
         &[
             "ENCODING <key>",
             "    Return the kind of internal representation used in order to store the value",
@@ -158,7 +158,8 @@ fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         let expire_at_ms = match ttl {
             0 => None,
             at if options.absolute => Some(at),
-            ms => Some(ms.saturating_add(ctx.now_ms)),
+            // As Redis: a sum beyond 64 bits wraps into the past, and the key is expired already.
+            ms => Some(ms.wrapping_add(ctx.now_ms)),
         };
         restore_key(ctx, key, value, payload, expire_at_ms);
         ctx.reply.ok();

@@ -4,6 +4,7 @@
 //! Dispatch, routing, COMMAND and its sub-commands, ACL categories, README's list and the random test generator all read it.
 
 use super::context::{Ctx, Session};
+use super::names::Names;
 use crate::resp::Reply;
 use std::fmt;
 
@@ -281,6 +282,7 @@ pub struct Home<'a> {
     pub databases: u16,
     /// `requirepass`, empty = none.
     pub password: &'a [u8],
+    pub names: &'a Names,
     pub random: &'a mut fastrand::Rng,
 }
 

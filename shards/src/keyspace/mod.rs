@@ -174,6 +174,16 @@ impl Keyspace {
         table.segment_mut(entry.place).value_mut(entry.slot as usize)
     }
 
+    /// The same value in another form, as `reform` makes it: no change, so nothing is logged, and a walk need not have seen it before.
+    pub fn reform(&mut self, entry: Entry, reform: impl FnOnce(&mut Value)) {
+        self.settle();
+        let table = table_mut(&mut self.dbs, entry.db);
+        let value = table.segment_mut(entry.place).value_mut(entry.slot as usize);
+        let before = value.heap_bytes();
+        reform(value);
+        table.value_bytes = table.value_bytes - before + table.segment(entry.place).value(entry.slot as usize).heap_bytes();
+    }
+
     pub fn set_expire(&mut self, entry: Entry, expire_at_ms: Option<i64>) {
         self.before_change(entry.db, entry.hash);
         table_mut(&mut self.dbs, entry.db).set_expire(entry.place, entry.slot as usize, expire_at_ms);

@@ -340,7 +340,7 @@ fn replay_command_at(
     random: &mut fastrand::Rng,
     stats: &mut CommandStats,
 ) -> std::result::Result<(), String> {
-    let command = commands::resolve(args)?;
+    let command = commands::resolve(args).map_err(|text| String::from_utf8_lossy(&text).into_owned())?;
     if !matches!(command.run, commands::Run::Data(_)) {
         return Err(format!("{} is not a command that changes data", command.name));
     }

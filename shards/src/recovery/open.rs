@@ -2,6 +2,7 @@
 
 use super::decision::{Assume, Crash, Decision, decide};
 use super::load::{FileSource, Parallel, Replayer, load, redistribute};
+use crate::commands::Names;
 use crate::disk::{Disk, read_all};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{DbIndex, Generation, ShardId};
@@ -9,7 +10,7 @@ use crate::keyspace::Keyspace;
 use crate::log::FsyncMode;
 use crate::log::writer::shard_dir;
 use crate::manifest::{BYTES_MAX, Base, BaseFile, BaseFormat, GenerationEntry, Manifest, PATH, State, TEMPORARY_PATH};
-use crate::rdb::aof::{AofEnd, AofItem, AofReader, Command, Part};
+use crate::rdb::aof::{AofEnd, AofItem, AofReader, Command, Cut, Part};
 use crate::rdb::aof_manifest::AofManifest;
 use crate::rdb::{Item, Reader};
 use crate::snapshot::write_whole;
@@ -26,6 +27,10 @@ pub struct OpenOptions<'a> {
     pub appenddirname: &'a str,
     /// `aof-use-rdb-preamble`.
     pub base_format: BaseFormat,
+    /// `aof-load-truncated`: whether a standard AOF with a torn end is cut there, or refused. Our own logs do not ask it.
+    pub load_truncated: bool,
+    /// `rename-command`: who wrote a standard AOF under these names can read it under them. What has none is read by the table's.
+    pub names: Names,
     pub hash_seed: u64,
     pub now_ms: i64,
 }
@@ -222,6 +227,8 @@ pub fn import(disk: &dyn Disk, options: &OpenOptions<'_>, found: &Found) -> Resu
 /// What has been read so far.
 struct Import {
     keyspace: Keyspace,
+    names: Names,
+    load_truncated: bool,
     now_ms: i64,
     left_out: Vec<String>,
 }
@@ -229,7 +236,8 @@ struct Import {
 impl Import {
     fn new(options: &OpenOptions<'_>) -> Import {
         let keyspace = Keyspace::new(options.databases, options.hash_seed);
-        Import { keyspace, now_ms: options.now_ms, left_out: Vec::new() }
+        let (names, load_truncated) = (options.names.clone(), options.load_truncated);
+        Import { keyspace, names, load_truncated, now_ms: options.now_ms, left_out: Vec::new() }
     }
 }
 
@@ -326,15 +334,29 @@ fn import_aof(disk: &dyn Disk, path: &str, part: Part, import: &mut Import) -> R
             AofItem::Transaction(commands) => {
                 commands.iter().try_for_each(|command| import_command(command, path, reader.item_offset(), import))?;
             }
-            AofItem::End(end) if end.cut.is_some() => torn = Some(end),
+            AofItem::End(end @ AofEnd { cut: Some(cut), valid_bytes }) => {
+                if !import.load_truncated {
+                    return Err(refused_tail(path, valid_bytes, cut));
+                }
+                torn = Some(end);
+            }
             AofItem::Timestamp(_) | AofItem::End(_) => {}
         }
     }
     Ok(torn)
 }
 
+/// As Redis refuses it; the file is repaired with the tools that it came with.
+fn refused_tail(path: &str, offset: u64, cut: Cut) -> Error {
+    let advice = "load it without its end (aof-load-truncated yes), or repair a copy with redis-check-aof --fix";
+    Error::corrupt(path, offset, format!("the end is torn, and aof-load-truncated is no: {cut}; {advice}"))
+}
+
 fn import_command(command: &Command, path: &str, offset: u64, import: &mut Import) -> Result<()> {
-    let args: Vec<&[u8]> = command.args.iter().map(Vec::as_slice).collect();
+    let mut args: Vec<&[u8]> = command.args.iter().map(Vec::as_slice).collect();
+    if let Some(named) = import.names.by_name(args[0]) {
+        args[0] = named.name.as_bytes();
+    }
     Replayer::for_standard_aof(&mut import.keyspace, path, import.now_ms).run_at(offset, command.db, &args)
 }
 

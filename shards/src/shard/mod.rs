@@ -26,7 +26,7 @@ mod submit;
 pub use calls::{CallReport, Calls, CommandCalls, Times};
 pub use submit::Submit;
 
-use crate::commands::{Command, CommandStats, Effects, Session};
+use crate::commands::{Command, CommandStats, Effects, Names, Session};
 use crate::disk::{DiskOwner, DiskQueue, DiskRequest, DiskResult};
 use crate::ids::{ConnId, Generation, Lsn, Seq, ShardId};
 use crate::keyspace::Keyspace;
@@ -59,6 +59,8 @@ pub struct Settings {
     /// `pipeline-order strict`.
     pub strict_order: bool,
     pub requirepass: Vec<u8>,
+    /// `rename-command`.
+    pub names: Names,
     pub active_expire: bool,
     /// `enable-debug-command`.
     pub debug: DebugAccess,
@@ -81,6 +83,7 @@ impl Default for Settings {
             databases: 16,
             strict_order: true,
             requirepass: Vec::new(),
+            names: Names::TABLE,
             active_expire: true,
             debug: DebugAccess::No,
             commit_timeout_ms: 10_000,

@@ -22,14 +22,29 @@ pub enum Submit {
 impl Shard {
     /// One command of a connection of this shard. Commands of one connection are submitted in their order.
     pub fn submit(&mut self, id: ConnId, args: &[&[u8]]) -> Submit {
-        let command = match commands::resolve(args) {
+        let names = &self.settings.names;
+        let command = match names.resolve(args) {
             Ok(command) => command,
-            Err(text) => return self.reject_command(id, commands::lookup(args), &text),
+            Err(text) => {
+                let command = names.lookup(args);
+                return self.reject_command(id, command, &text);
+            }
         };
+        if names.are_changed() && matches!(command.run, Handler::Data(_)) {
+            // What is logged has the table's name, and some effects are the command as it came.
+            let name = command.name.split('|').next().unwrap_or_default();
+            let args = [&[name.as_bytes()], &args[1..]].concat();
+            return self.submit_resolved(id, command, &args);
+        }
+        self.submit_resolved(id, command, args)
+    }
+
+    #[inline]
+    fn submit_resolved(&mut self, id: ConnId, command: &'static Command, args: &[&[u8]]) -> Submit {
         let Some(conn) = self.conns.get_mut(&id) else { return Submit::Done };
         conn.session.last_command = command.name;
         if !conn.session.authenticated && !self.settings.requirepass.is_empty() && command.flags & flags::NO_AUTH == 0 {
-            return self.reject_command(id, Some(command), "NOAUTH Authentication required.");
+            return self.reject_command(id, Some(command), b"NOAUTH Authentication required.");
         }
         let outcome = if conn.session.reply_off || conn.session.reply_skip_next {
             self.submit_silent(id, command, args)
@@ -67,13 +82,13 @@ impl Shard {
     }
 
     /// It is not run at all, not even routed, but counts for `CLIENT REPLY OFF` and `SKIP` as any other.
-    fn reject_command(&mut self, id: ConnId, command: Option<&'static Command>, text: &str) -> Submit {
-        self.calls.rejected(command, text.as_bytes());
+    fn reject_command(&mut self, id: ConnId, command: Option<&'static Command>, text: &[u8]) -> Submit {
+        self.calls.rejected(command, text);
         let Some(conn) = self.conns.get_mut(&id) else { return Submit::Done };
         if conn.session.reply_off || std::mem::take(&mut conn.session.reply_skip_next) {
             return Submit::Done;
         }
-        self.reply_now(id, command, |out| Reply::new(out, Default::default()).error(text));
+        self.reply_now(id, command, |out| Reply::new(out, Default::default()).error_bytes(text));
         Submit::Done
     }
 
@@ -98,6 +113,7 @@ impl Shard {
             now_us: self.now_ms * 1000,
             databases: self.settings.databases,
             password: &self.settings.requirepass,
+            names: &self.settings.names,
             random: &mut self.random,
         };
         handler(&mut home, args);

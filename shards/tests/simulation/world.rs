@@ -112,6 +112,8 @@ impl World {
             dbfilename: "dump.rdb",
             appendfilename: "appendonly.aof",
             appenddirname: "appendonlydir",
+            load_truncated: true,
+            names: shards::commands::Names::TABLE,
             base_format: self.format,
             hash_seed: 7,
             now_ms: self.now_ms,
