@@ -1,7 +1,6 @@
 //! `shardis-server`: see README.md. This file is the order of a start.
 
 mod admin;
-mod blocking_disk;
 // Not every getter of it is called yet.
 mod config;
 mod disk_uring;

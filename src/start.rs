@@ -1,7 +1,6 @@
 //! From a configuration to running shards: lock the directory, load, log what was found, start one thread per shard.
 
 use crate::admin::{Admin, StartReport};
-use crate::blocking_disk::BlockingDisk;
 use crate::config::{Config, RecoveryAssume};
 use crate::mailbox::{Receiver, Sender, Sleeper, channel};
 use crate::server::listener::{Admission, Listener};
@@ -9,6 +8,7 @@ use crate::server::shard_loop::{Head, Parts, WAKER, now_ms};
 use crate::server::{Control, Shared};
 use crate::{journal, machine, runtime};
 use rustix::fs::{FlockOperation, flock};
+use shardis_tool::disk::StdDisk;
 use shards::commands::Names;
 use shards::ids::ShardId;
 use shards::log::writer::SegmentBytes;
@@ -82,7 +82,7 @@ fn random_u64() -> u64 {
 }
 
 pub fn load(config: &Config, dir: &Path, shards: u16, hash_seed: u64) -> Result<Opened, String> {
-    let disk = BlockingDisk::new(dir);
+    let disk = StdDisk::new(dir);
     let options = OpenOptions {
         shards,
         databases: databases(config),

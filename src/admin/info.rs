@@ -277,7 +277,7 @@ impl Admin {
         let percentiles: Vec<f64> =
             self.config.text("latency-tracking-info-percentiles").split(' ').filter_map(|word| word.parse().ok()).collect();
         for (name, command) in &report.commands {
-            let value = |percent: &f64| Some(format!("p{percent}={:.3}", command.times.percentile_ns(*percent)? as f64 / 1000.0));
+            let value = |percent: &f64| Some(format!("p{percent}={:.3}", command.percentile_ns(*percent)? as f64 / 1000.0));
             let values: Option<Vec<String>> = percentiles.iter().map(value).collect();
             if let Some(values) = values.filter(|_| command.calls > 0) {
                 _ = write!(out, "latency_percentiles_usec_{name}:{}\r\n", values.join(","));

@@ -6,10 +6,10 @@
 //! Nothing is taken before everything has been read: a reload that fails leaves all keys as they were.
 
 use super::{Admin, Purpose, Requester, Then, word};
-use crate::blocking_disk::BlockingDisk;
 use crate::journal;
 use crate::server::{Control, Question, Told};
 use crate::start::Threads;
+use shardis_tool::disk::StdDisk;
 use shards::keyspace::Keyspace;
 use shards::manifest::BaseFormat;
 use shards::recovery::read_back;
@@ -72,7 +72,7 @@ impl Admin {
         let databases = self.config.number::<u32>("databases").min(u16::MAX as u32) as u16;
         let read = move || {
             let begun = Instant::now();
-            let disk = BlockingDisk::new(&shared.dir);
+            let disk = StdDisk::new(&shared.dir);
             let outcome =
                 read_back(&disk, shared.shards, databases, shared.hash_seed, &Threads).map_err(|error| error.to_string());
             if outcome.is_ok() {

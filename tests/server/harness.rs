@@ -245,25 +245,34 @@ pub struct Redis {
 
 impl Redis {
     pub fn start(dir: &Path, args: &[&str]) -> Redis {
-        Redis::start_with(dir, &[], args)
+        Redis::start_program(Path::new("redis-server"), dir, &[], args)
     }
 
     /// With arguments in front of those of the harness: a configuration file.
     pub fn start_with(dir: &Path, first: &[&str], args: &[&str]) -> Redis {
+        Redis::start_program(Path::new("redis-server"), dir, first, args)
+    }
+
+    /// One of the servers that `tests/install` puts under target/peers.
+    pub fn start_peer(name: &str, dir: &Path, args: &[&str]) -> Redis {
+        Redis::start_program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin").join(name), dir, &[], args)
+    }
+
+    fn start_program(program: &Path, dir: &Path, first: &[&str], args: &[&str]) -> Redis {
         let port = free_port();
-        let child = Command::new("redis-server")
+        let child = Command::new(program)
             .args(first)
             .args(["--port", &port.to_string(), "--dir"])
             .arg(dir)
             .args(args)
             .stdout(Stdio::null())
             .spawn()
-            .expect("redis-server is installed");
+            .unwrap_or_else(|error| panic!("{} is not there ({error}): run tests/install", program.display()));
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err()
             || Client::connect(port).call("ping") != Reply::Simple("PONG".into())
         {
-            assert!(begun.elapsed() < Duration::from_secs(20), "redis-server does not start");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{} does not start", program.display());
             std::thread::sleep(Duration::from_millis(10));
         }
         Redis { child, port }

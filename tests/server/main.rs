@@ -6,6 +6,7 @@ mod admin;
 mod bad_files;
 mod bulk;
 mod clients;
+mod command_docs;
 mod connections;
 mod differential;
 mod durability;

@@ -3,6 +3,7 @@
 //! Everything is read: the manifest, every base entry by entry, every log frame by frame. All damage is reported, not just the first.
 
 use crate::directory::Directory;
+use crate::progress::Progress;
 use crate::show::count;
 use crate::{Verdict, check_file, say};
 use shards::disk::Disk;
@@ -27,10 +28,10 @@ pub fn check(directory: &Directory, assume: Assume, fix: bool) -> Result<Verdict
             return Ok(Verdict::Damaged);
         }
     };
-    directory.disk.show_progress(directory.bytes_of(&manifest), "checking");
+    let progress = Progress::show(&directory.disk, directory.bytes_of(&manifest), "checking");
     let bases_are_sound = check_bases(&directory.disk, manifest.base.as_ref());
     let examination = examine(&directory.disk, &manifest, assume)?;
-    directory.disk.end_progress();
+    drop(progress);
     say_manifest(&manifest);
     examination.logs.iter().for_each(say_log);
     say_decision(&manifest, &examination.decision);

@@ -1,6 +1,7 @@
 //! Standard files → a new data directory: a base per shard and the manifest, as a server leaves them that was stopped in order.
 
 use crate::directory::{DATABASES, Directory, LOCK_PATH, cpus};
+use crate::progress::Progress;
 use crate::show::count;
 use crate::{Verdict, say};
 use shards::disk::Disk;
@@ -26,14 +27,14 @@ pub fn import(dir: &Path, source: &Source, shards: Option<u16>, load_truncated: 
     refuse_unless_empty(dir, &directory)?;
     let shards = shards.unwrap_or(cpus().clamp(1, 1024) as u16);
     let disk = &directory.disk;
-    disk.show_progress(bytes, "importing");
+    let progress = Progress::show(disk, bytes, "importing");
     (0..shards).try_for_each(|shard| disk.create_dir(&shard_dir(ShardId(shard))))?;
     disk.sync_dir("")?;
     let mut opened = import_files(disk, &options(shards, load_truncated), &found)?;
     opened.manifest.state = State::Clean;
     commit(disk, &mut opened.manifest)?;
     end_import(disk)?;
-    disk.end_progress();
+    drop(progress);
     if let Some((path, end)) = &opened.import_cut {
         let bytes = end.cut.map_or(0, |cut| cut.bytes);
         say(format_args!("cut        {path} @ {}: a torn tail of {bytes} bytes", end.valid_bytes));

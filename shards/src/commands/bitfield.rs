@@ -17,11 +17,17 @@ pub static COMMANDS: &[Command] = &[
             Spec::at(1, "RW access update variable_flags").notes("This command allows both access and modification of the key")
         ])
         .acl(&["write", "bitmap", "slow"])
+        .arguments(
+            "key [operation(GET get-block(encoding offset:integer) | write([OVERFLOW overflow-block(WRAP | \
+             SAT | FAIL)] write-operation(SET set-block(encoding offset:integer value:integer) | INCRBY \
+             incrby-block(encoding offset:integer increment:integer))))...]",
+        )
         .doc("bitmap", "3.2.0", "O(1) for each subcommand specified", "Perform arbitrary bitfield integer operations on strings"),
     Command::new("bitfield_ro", -2, flags::READONLY | flags::FAST, Route::Keys(Multi::Never), Run::Data(bitfield_ro))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RO access")])
         .acl(&["read", "bitmap", "fast"])
+        .arguments("key [GET get-block(encoding offset:integer)]...")
         .doc(
             "bitmap",
             "6.0.0",

@@ -1,5 +1,6 @@
 //! COMMAND: the table as clients see it.
 
+use super::argument_syntax::{arguments_of, reply_arguments};
 use super::arguments::{Failure, SYNTAX, is, reply_help};
 use super::connection::answer_home;
 use super::glob::glob_matches;
@@ -20,6 +21,7 @@ pub static COMMANDS: &[Command] =
             Command::new("command|info", -2, flags::LOADING | flags::STALE, Route::Home, Run::Home(info))
                 .acl(&["slow", "connection"])
                 .tips(&["nondeterministic_output_order"])
+                .arguments("[command-name...]")
                 .doc(
                     "server",
                     "2.8.13",
@@ -29,6 +31,7 @@ pub static COMMANDS: &[Command] =
             Command::new("command|docs", -2, flags::LOADING | flags::STALE, Route::Home, Run::Home(docs))
                 .acl(&["slow", "connection"])
                 .tips(&["nondeterministic_output_order"])
+                .arguments("[command-name...]")
                 .doc(
                     "server",
                     "7.0.0",
@@ -38,6 +41,7 @@ pub static COMMANDS: &[Command] =
             Command::new("command|list", -2, flags::LOADING | flags::STALE, Route::Home, Run::Home(list))
                 .acl(&["slow", "connection"])
                 .tips(&["nondeterministic_output_order"])
+                .arguments("[FILTERBY filterby(MODULE module-name | ACLCAT category | PATTERN pattern)]")
                 .doc(
                     "server",
                     "7.0.0",
@@ -46,6 +50,7 @@ pub static COMMANDS: &[Command] =
                 ),
             Command::new("command|getkeys", -3, flags::LOADING | flags::STALE, Route::Home, Run::Home(getkeys))
                 .acl(&["slow", "connection"])
+                .arguments("command [arg...]")
                 .doc(
                     "server",
                     "2.8.13",
@@ -54,6 +59,7 @@ pub static COMMANDS: &[Command] =
                 ),
             Command::new("command|getkeysandflags", -3, flags::LOADING | flags::STALE, Route::Home, Run::Home(getkeysandflags))
                 .acl(&["slow", "connection"])
+                .arguments("command [arg...]")
                 .doc(
                     "server",
                     "7.0.0",
@@ -185,7 +191,7 @@ fn reply_words(reply: &mut Reply<'_>, words: &str) {
     words.split_whitespace().for_each(|word| reply.simple(word));
 }
 
-/// COMMAND DOCS [command-name …]: names of no command are left out. Arguments' syntax is not described.
+/// COMMAND DOCS [command-name …]: names of no command are left out.
 fn docs(home: &mut Home<'_>, args: &[&[u8]]) {
     let named: Vec<_> = match args.len() {
         2 => home.names.all(),
@@ -200,11 +206,16 @@ fn reply_docs(reply: &mut Reply<'_>, command: &Command) {
     let facts =
         [("summary", command.summary), ("since", command.since), ("group", command.group), ("complexity", command.complexity)];
     let present = facts.iter().filter(|(_, text)| !text.is_empty());
-    let has_subcommands = !command.subcommands.is_empty();
-    reply.map(present.clone().count() + has_subcommands as usize);
+    let arguments = arguments_of(command);
+    let (has_arguments, has_subcommands) = (!arguments.is_empty(), !command.subcommands.is_empty());
+    reply.map(present.clone().count() + has_arguments as usize + has_subcommands as usize);
     for (name, text) in present {
         reply.bulk(name.as_bytes());
         reply.bulk(text.as_bytes());
+    }
+    if has_arguments {
+        reply.bulk(b"arguments");
+        reply_arguments(reply, &arguments);
     }
     if has_subcommands {
         reply.bulk(b"subcommands");

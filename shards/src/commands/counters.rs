@@ -11,21 +11,25 @@ pub static COMMANDS: &[Command] = &[
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW access update")])
         .acl(&["write", "string", "fast"])
+        .arguments("key")
         .doc("string", "1.0.0", "O(1)", "Increment the integer value of a key by one"),
     Command::new("decr", 2, flags::WRITE | flags::DENYOOM | flags::FAST, Route::Keys(Multi::Never), Run::Data(decr))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW access update")])
         .acl(&["write", "string", "fast"])
+        .arguments("key")
         .doc("string", "1.0.0", "O(1)", "Decrement the integer value of a key by one"),
     Command::new("incrby", 3, flags::WRITE | flags::DENYOOM | flags::FAST, Route::Keys(Multi::Never), Run::Data(incrby))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW access update")])
         .acl(&["write", "string", "fast"])
+        .arguments("key increment:integer")
         .doc("string", "1.0.0", "O(1)", "Increment the integer value of a key by the given amount"),
     Command::new("decrby", 3, flags::WRITE | flags::DENYOOM | flags::FAST, Route::Keys(Multi::Never), Run::Data(decrby))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW access update")])
         .acl(&["write", "string", "fast"])
+        .arguments("key decrement:integer")
         .doc("string", "1.0.0", "O(1)", "Decrement the integer value of a key by the given number"),
     Command::new(
         "incrbyfloat",
@@ -37,6 +41,7 @@ pub static COMMANDS: &[Command] = &[
     .keys(1, 1, 1)
     .specs(&[Spec::at(1, "RW access update")])
     .acl(&["write", "string", "fast"])
+    .arguments("key increment:double")
     .doc("string", "2.6.0", "O(1)", "Increment the float value of a key by the given amount"),
 ];
 

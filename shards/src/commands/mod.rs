@@ -5,6 +5,7 @@
 //!
 //! To add a command: its entry in its family's `COMMANDS` and its function below. A new family: one line in `FAMILIES`.
 
+mod argument_syntax;
 mod arguments;
 mod bitfield;
 mod bitmaps;

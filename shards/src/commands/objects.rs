@@ -11,18 +11,25 @@ use crate::types::{Str, Value};
 
 pub static COMMANDS: &[Command] = &[
 Command::new("dump", 2, flags::READONLY, Route::Keys(Multi::Never), Run::Data(dump))
-.keys(1, 1, 1).specs(&[Spec::at(1, "RO access")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).doc("generic", "2.6.0", "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1).", "Return a serialized version of the value stored at the specified key."),
+.keys(1, 1, 1).specs(&[Spec::at(1, "RO access")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).arguments("key")
+.doc("generic", "2.6.0", "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1).", "Return a serialized version of the value stored at the specified key."),
 Command::new("restore", -4, flags::WRITE | flags::DENYOOM, Route::Keys(Multi::Never), Run::Data(restore))
-.keys(1, 1, 1).specs(&[Spec::at(1, "OW update")]).acl(&["keyspace", "write", "slow", "dangerous"]).doc("generic", "2.6.0", "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).", "Create a key using the provided serialized value, previously obtained using DUMP."),
+.keys(1, 1, 1).specs(&[Spec::at(1, "OW update")]).acl(&["keyspace", "write", "slow", "dangerous"]).arguments("key ttl:integer serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds:integer] [FREQ \
+             frequency:integer]")
+.doc("generic", "2.6.0", "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).", "Create a key using the provided serialized value, previously obtained using DUMP."),
 Command::new("object", -2, 0, Route::Home, Run::Container)
 .acl(&["slow"]).doc("generic", "2.2.3", "Depends on subcommand.", "A container for object introspection commands").subcommands(&[Command::new("object|encoding", 3, flags::READONLY, Route::Keys(Multi::Never), Run::Data(encoding))
-.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).doc("generic", "2.2.3", "O(1)", "Inspect the internal encoding of a Redis object"),
+.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).arguments("key")
+.doc("generic", "2.2.3", "O(1)", "Inspect the internal encoding of a Redis object"),
 Command::new("object|refcount", 3, flags::READONLY, Route::Keys(Multi::Never), Run::Data(refcount))
-.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).doc("generic", "2.2.3", "O(1)", "Get the number of references to the value of the key"),
+.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).arguments("key")
+.doc("generic", "2.2.3", "O(1)", "Get the number of references to the value of the key"),
 Command::new("object|idletime", 3, flags::READONLY, Route::Keys(Multi::Never), Run::Data(idletime))
-.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).doc("generic", "2.2.3", "O(1)", "Get the time since a Redis object was last accessed"),
+.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).arguments("key")
+.doc("generic", "2.2.3", "O(1)", "Get the time since a Redis object was last accessed"),
 Command::new("object|freq", 3, flags::READONLY, Route::Keys(Multi::Never), Run::Data(freq))
-.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).doc("generic", "4.0.0", "O(1)", "Get the logarithmic access frequency counter of a Redis object"),
+.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).arguments("key")
+.doc("generic", "4.0.0", "O(1)", "Get the logarithmic access frequency counter of a Redis object"),
 Command::new("object|help", 2, flags::LOADING | flags::STALE, Route::Home, Run::Home(help))
 .acl(&["keyspace", "slow"]).doc("generic", "6.2.0", "O(1)", "Show helpful text about the different subcommands")])];
 

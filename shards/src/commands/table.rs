@@ -25,6 +25,8 @@ pub struct Command {
     pub since: &'static str,
     pub summary: &'static str,
     pub complexity: &'static str,
+    /// Its syntax without the name, in the notation of `argument_syntax`.
+    pub arguments: &'static str,
     pub subcommands: &'static [Command],
     /// What COMMAND INFO says about the keys; `keys` is what routing uses.
     pub specs: &'static [Spec],
@@ -47,6 +49,7 @@ impl Command {
             since: "",
             summary: "",
             complexity: "",
+            arguments: "",
             subcommands: &[],
             specs: &[],
             tips: &[],
@@ -75,6 +78,10 @@ impl Command {
 
     pub const fn doc(self, group: &'static str, since: &'static str, complexity: &'static str, summary: &'static str) -> Command {
         Command { group, since, summary, complexity, ..self }
+    }
+
+    pub const fn arguments(self, arguments: &'static str) -> Command {
+        Command { arguments, ..self }
     }
 
     pub const fn subcommands(self, subcommands: &'static [Command]) -> Command {

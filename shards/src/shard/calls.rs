@@ -7,6 +7,7 @@
 use super::Shard;
 use crate::commands::{Command, CommandStats};
 use crate::snapshot::BaseWriter;
+use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 
 /// Slots of the table of commands: a power of two, several times the number of commands.
@@ -14,6 +15,16 @@ const SLOTS: usize = 2048;
 
 /// Errors of so many kinds are told apart; scripts can make up any number.
 const ERROR_KINDS_MAX: usize = 128;
+
+/// Times are told apart up to a minute, to two digits: 30 KiB for each command that a shard has really run.
+/// (Redis stops at one second.)
+const TIME_NS_MAX: u64 = 60_000_000_000;
+const TIME_DIGITS: u8 = 2;
+
+/// How often each time was seen; one beyond the bounds counts as the bound.
+fn new_times() -> Box<Histogram<u64>> {
+    Box::new(Histogram::new_with_bounds(1, TIME_NS_MAX, TIME_DIGITS).expect("constant bounds"))
+}
 
 #[derive(Clone, Default)]
 struct Slot {
@@ -23,7 +34,7 @@ struct Slot {
     rejected: u64,
     failed: u64,
     time_ns: u64,
-    times: Option<Box<Times>>,
+    times: Option<Box<Histogram<u64>>>,
 }
 
 pub struct Calls {
@@ -45,7 +56,8 @@ pub struct CommandCalls {
     pub rejected: u64,
     pub failed: u64,
     pub time_ns: u64,
-    pub times: Times,
+    /// None: nothing was measured.
+    times: Option<Box<Histogram<u64>>>,
 }
 
 /// What INFO shows, to be added up over shards.
@@ -160,7 +172,7 @@ impl Calls {
             let slot = &mut self.slots[slot as usize];
             slot.time_ns += share * weight;
             if self.keeps_times {
-                slot.times.get_or_insert_default().add(share, weight);
+                slot.times.get_or_insert_with(new_times).saturating_record_n(share, weight);
             }
         }
     }
@@ -191,9 +203,8 @@ impl Calls {
 
 impl CommandCalls {
     fn add(&mut self, slot: &Slot) {
-        let times = slot.times.as_deref().cloned().unwrap_or_default();
         let (calls, rejected, failed, time_ns) = (slot.calls, slot.rejected, slot.failed, slot.time_ns);
-        self.merge(&CommandCalls { calls, rejected, failed, time_ns, times });
+        self.merge(&CommandCalls { calls, rejected, failed, time_ns, times: slot.times.clone() });
     }
 
     fn merge(&mut self, other: &CommandCalls) {
@@ -202,7 +213,14 @@ impl CommandCalls {
         self.rejected += other.rejected;
         self.failed += other.failed;
         self.time_ns += other.time_ns;
-        self.times.merge(&other.times);
+        if let Some(times) = &other.times {
+            self.times.get_or_insert_with(new_times).add(&**times).expect("all have the same bounds");
+        }
+    }
+
+    /// The time that so many percent of the executions did not exceed. None: nothing was measured.
+    pub fn percentile_ns(&self, percent: f64) -> Option<u64> {
+        Some(self.times.as_ref()?.value_at_percentile(percent))
     }
 }
 
@@ -214,64 +232,6 @@ impl CallReport {
         for (kind, count) in &other.errors {
             *self.errors.entry(kind.clone()).or_default() += count;
         }
-    }
-}
-
-/// Sixteen buckets to each doubling: a bucket is at most 1/16 wide.
-const STEP_BITS: u32 = 4;
-const STEPS: u64 = 1 << STEP_BITS;
-/// Up to 2^40 ns, 18 minutes.
-const BUCKETS: usize = (40 - STEP_BITS as usize + 1) << STEP_BITS;
-
-/// How often each duration was seen, in buckets.
-#[derive(Clone, Default)]
-pub struct Times {
-    /// Empty before the first one.
-    counts: Vec<u64>,
-    total: u64,
-}
-
-fn bucket_of(ns: u64) -> usize {
-    if ns < STEPS {
-        return ns as usize;
-    }
-    let shift = ns.ilog2() - STEP_BITS;
-    ((((shift + 1) as usize) << STEP_BITS) + ((ns >> shift) & (STEPS - 1)) as usize).min(BUCKETS - 1)
-}
-
-/// The greatest duration of a bucket.
-fn top_of(bucket: usize) -> u64 {
-    let (octave, step) = (bucket as u64 >> STEP_BITS, bucket as u64 & (STEPS - 1));
-    if octave == 0 { step } else { ((STEPS + step + 1) << (octave - 1)) - 1 }
-}
-
-impl Times {
-    fn add(&mut self, ns: u64, weight: u64) {
-        if self.counts.is_empty() {
-            self.counts = vec![0; BUCKETS];
-        }
-        self.counts[bucket_of(ns)] += weight;
-        self.total += weight;
-    }
-
-    fn merge(&mut self, other: &Times) {
-        if self.counts.is_empty() {
-            *self = other.clone();
-        } else if !other.counts.is_empty() {
-            self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
-            self.total += other.total;
-        }
-    }
-
-    /// None: nothing was measured.
-    pub fn percentile_ns(&self, percent: f64) -> Option<u64> {
-        let rank = (percent / 100.0 * self.total as f64).ceil().max(1.0) as u64;
-        let mut seen = 0;
-        let bucket = self.counts.iter().position(|count| {
-            seen += count;
-            seen >= rank
-        })?;
-        Some(top_of(bucket))
     }
 }
 
@@ -323,28 +283,56 @@ mod tests {
     use crate::commands::by_name;
 
     #[test]
-    fn buckets_are_narrow_and_in_order() {
-        let mut last = 0;
-        for ns in (0..2000).chain((11..40).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + (1 << (bit - 2))])) {
-            let (bucket, top) = (bucket_of(ns), top_of(bucket_of(ns)));
-            assert!(top >= ns && top <= ns + ns / 16, "{ns}: {top}");
-            assert!(ns < last || bucket >= bucket_of(last));
-            last = ns;
-        }
-        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
+    fn percentiles_are_those_of_what_was_seen() {
+        let mut calls = CommandCalls::default();
+        assert_eq!(calls.percentile_ns(50.0), None);
+        calls.add(&Slot { times: Some(times_of(&[(1000, 90), (1000, 8), (50_000, 2)])), ..Slot::default() });
+        let close = |percent: f64, to: u64| calls.percentile_ns(percent).is_some_and(|ns| ns >= to && ns <= to + to / 100);
+        assert!(close(50.0, 1000) && close(98.0, 1000) && close(99.0, 50_000) && close(100.0, 50_000));
     }
 
     #[test]
-    fn percentiles_are_those_of_what_was_seen() {
-        let mut times = Times::default();
-        assert_eq!(times.percentile_ns(50.0), None);
-        (0..98).for_each(|_| times.add(1000, 1));
-        times.add(50_000, 2);
-        let close = |found: Option<u64>, to: u64| found.is_some_and(|found| found >= to && found <= to + to / 16);
-        assert!(close(times.percentile_ns(50.0), 1000));
-        assert!(close(times.percentile_ns(98.0), 1000));
-        assert!(close(times.percentile_ns(99.0), 50_000));
-        assert!(close(times.percentile_ns(100.0), 50_000));
+    fn a_weight_and_the_figures_of_another_shard_count_in_percentiles() {
+        let (mut here, mut there) = (CommandCalls::default(), CommandCalls::default());
+        here.add(&Slot { times: Some(times_of(&[(100, 30)])), ..Slot::default() });
+        there.merge(&CommandCalls::default());
+        there.merge(&here);
+        there.add(&Slot { times: Some(times_of(&[(200, 70)])), ..Slot::default() });
+        let at = |percent| there.percentile_ns(percent);
+        assert_eq!((at(30.0), at(31.0), at(100.0)), (Some(100), Some(200), Some(200)));
+    }
+
+    #[test]
+    fn times_out_of_bounds_count_as_the_bound_and_counters_have_64_bits() {
+        let times = times_of(&[(0, 1), (u64::MAX, 1)]);
+        assert_eq!(times.len(), 2);
+        let top = times.value_at_percentile(100.0);
+        assert!((TIME_NS_MAX..=TIME_NS_MAX + TIME_NS_MAX / 100).contains(&top), "{top}");
+        // An hour and more of a fast command.
+        let times = times_of(&[(1000, 1 << 33), (2000, 1 << 32)]);
+        assert!(times.value_at_percentile(60.0) < 2000 && times.value_at_percentile(70.0) >= 2000);
+    }
+
+    #[test]
+    fn only_a_command_that_was_measured_has_a_histogram_and_it_is_small() {
+        let get = by_name(b"get").expect("a command");
+        let mut calls = Calls::default();
+        calls.called(get);
+        let slot = calls.slot_of(get);
+        assert!(calls.slots[slot].times.is_none());
+        calls.keeps_times = false;
+        calls.took(get, 1000);
+        assert!(calls.slots[slot].times.is_none());
+        calls.keeps_times = true;
+        calls.took(get, 1000);
+        let times = calls.slots[slot].times.as_ref().expect("measured");
+        assert!(times.distinct_values() * size_of::<u64>() <= 32 * 1024, "{} counters", times.distinct_values());
+    }
+
+    fn times_of(seen: &[(u64, u64)]) -> Box<Histogram<u64>> {
+        let mut times = new_times();
+        seen.iter().for_each(|&(ns, count)| times.saturating_record_n(ns, count));
+        times
     }
 
     #[test]

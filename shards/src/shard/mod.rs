@@ -23,7 +23,7 @@ mod reload;
 mod scan;
 mod submit;
 
-pub use calls::{CallReport, Calls, CommandCalls, Times};
+pub use calls::{CallReport, Calls, CommandCalls};
 pub use submit::Submit;
 
 use crate::commands::{Command, CommandStats, Effects, Names, Session};
