@@ -29,7 +29,7 @@ use crate::ids::{ConnId, Generation, Lsn, Seq, ShardId};
 use crate::keyspace::Keyspace;
 use crate::log::FsyncMode;
 use crate::log::writer::{LogNews, LogWriter, SegmentBytes, SegmentName, write_mode};
-use crate::snapshot::{BaseProgress, BaseWriter};
+use crate::snapshot::{BaseProgress, BaseWriter, Creation};
 use crate::transaction::{Coordinator, CoordinatorOutput, Deps, Job, JobId, JobResult, Message, Run, Transaction};
 use bound::Bound;
 use connection::{ConnMap, Connection, Expected, Reached};
@@ -112,14 +112,6 @@ struct Told {
 struct MarkWait {
     seq: Seq,
     lsn: Lsn,
-    kind: WaitKind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum WaitKind {
-    Mark,
-    EndLog,
-    Stop,
 }
 
 pub struct Shard {
@@ -171,9 +163,9 @@ pub struct Shard {
     // Barriers.
     pausing: Option<Seq>,
     paused: bool,
-    stopped: bool,
     waits: Vec<MarkWait>,
-    mode_wanted: Option<FsyncMode>,
+    /// And for which job.
+    mode_wanted: Option<(Option<JobId>, FsyncMode)>,
     /// The others know that something was written here since the last mark.
     wrote_sent: bool,
 
@@ -181,6 +173,12 @@ pub struct Shard {
     /// Its cut.
     base_seq: Seq,
     base_first_segment: u64,
+    /// When the disk last did something for it.
+    base_moved_ms: i64,
+    /// A base's file that is finished and not in the manifest yet.
+    base_file: Option<(u64, String)>,
+    /// Creations of files of bases that were given up meanwhile.
+    base_creations: Vec<Creation>,
     /// The base under way is the first of a new log.
     log_starts: bool,
     forget: Option<SegmentName>,
@@ -245,13 +243,15 @@ impl Shard {
             parked_conns: HashSet::new(),
             pausing: None,
             paused: false,
-            stopped: false,
             waits: Vec::new(),
             mode_wanted: None,
             wrote_sent: false,
             base: None,
             base_seq: Seq(0),
             base_first_segment: 0,
+            base_moved_ms: start.now_ms,
+            base_file: None,
+            base_creations: Vec::new(),
             log_starts: false,
             forget: None,
             refusing: None,
@@ -516,9 +516,10 @@ impl Shard {
             Message::Pause { seq } => self.pause(seq),
             Message::Place { seq, action } => self.place(seq, action),
             Message::Abandon { seq } => self.abandon(seq),
+            Message::EndLog { seq } => self.end_log(seq),
             Message::Wrote { after, since_ms } => self.someone_wrote(after, since_ms),
             Message::MarkComplete { seq, mode } => self.mark_complete(seq, mode),
-            Message::PrepareMode { mode } => self.mode_wanted = Some(mode),
+            Message::PrepareMode { job, mode } => self.mode_wanted = Some((job, mode)),
             Message::Listed { id } => self.log.listed(id, &mut self.disk),
             Message::BaseCommitted { mode, remove, .. } => self.base_committed(mode, remove),
             Message::BaseAborted { base } => self.base_aborted(base),
@@ -528,7 +529,7 @@ impl Shard {
             | Message::Progress { .. }
             | Message::Paused { .. }
             | Message::Durable { .. }
-            | Message::ModeReady
+            | Message::ModeReady { .. }
             | Message::List { .. }
             | Message::BaseDone { .. }
             | Message::BaseFailed { .. }
@@ -559,7 +560,6 @@ impl Shard {
         if self.refusing.is_none() {
             self.refusing = Some(cause);
             self.refusing_since_ms = self.now_ms;
-            self.give_up_end();
         }
         self.stirred = true;
     }
@@ -604,12 +604,18 @@ impl Shard {
     }
 
     fn base_disk_done(&mut self, token: u64, outcome: &Result<(), String>) {
+        if let Some(at) = self.base_creations.iter().position(|creation| creation.token == token) {
+            let creation = self.base_creations.swap_remove(at);
+            return creation.undo(outcome.is_ok(), &mut self.disk);
+        }
         // Removals of old files and of an aborted base end here too: nobody waits for them.
         let Some(base) = &mut self.base else { return };
+        self.base_moved_ms = self.now_ms;
         match base.disk_done(token, outcome, &mut self.disk) {
             BaseProgress::Working => {}
             BaseProgress::Done(file) => {
                 let base = self.base.take().expect("just used").base;
+                self.base_file = Some((base, file.path.clone()));
                 let first_segment = self.base_first_segment;
                 self.send_coordinator(Message::BaseDone { base, file, first_segment });
             }
@@ -675,7 +681,7 @@ impl Shard {
     fn run_coordinator(&mut self) {
         if let Some(coordinator) = &mut self.coordinator {
             let mut output = CoordinatorOutput::default();
-            coordinator.pass(self.now_ms, &mut self.disk, &mut output);
+            coordinator.pass(self.now_ms, self.settings.commit_timeout_ms, &mut self.disk, &mut output);
             self.take_output(output);
         }
     }

@@ -26,6 +26,8 @@ pub const EVERYSEC_PERIOD_MS: i64 = 1000;
 /// A periodic mark that is not paused for by then is abandoned, and tried again a period later.
 pub const PERIODIC_MARK_PATIENCE_MS: i64 = 50;
 
+const AFTER_A_FAULT: &str = "the server refuses writes after a disk fault";
+
 pub type JobId = u64;
 
 /// What an administrator (or the server itself) asks of all shards together.
@@ -54,7 +56,8 @@ struct Barrier {
     action: BarrierAction,
     paused: usize,
     since_ms: i64,
-    is_periodic: bool,
+    /// None: a periodic mark.
+    job: Option<JobId>,
 }
 
 /// A mark (or an end) that was placed and is waited for to be durable everywhere.
@@ -62,11 +65,12 @@ struct Durability {
     seq: Seq,
     action: BarrierAction,
     lasts: Vec<Option<Lsn>>,
-    is_periodic: bool,
+    job: Option<JobId>,
 }
 
 /// The base that is being written.
 struct Snapshot {
+    job: JobId,
     base: u64,
     format: BaseFormat,
     mode: FsyncMode,
@@ -89,9 +93,20 @@ enum Stage {
 /// What happens when the manifest that is written next (or now) is durable.
 enum OnCommit {
     Listed(ShardId, u64),
-    Base { base: u64, mode: FsyncMode, remove: Vec<String> },
-    Job,
+    Base { base: u64, mode: FsyncMode, log: bool, remove: Vec<String> },
+    /// This job is done, if it is still the one under way.
+    Job(JobId),
     Nothing,
+}
+
+/// The job under way.
+struct CurrentJob {
+    id: JobId,
+    job: Job,
+    /// When it began to wait for what it waits for now.
+    since_ms: i64,
+    /// Its time was over, and whoever asked was told so; how it ends is still open, and no other job begins before.
+    is_answered: bool,
 }
 
 pub struct Coordinator {
@@ -106,9 +121,11 @@ pub struct Coordinator {
     held: VecDeque<Request>,
     barrier: Option<Barrier>,
     wanted_barrier: Option<BarrierAction>,
+    /// All shards stand still behind this end of the log, or stop.
+    standing: Option<Seq>,
     durabilities: Vec<Durability>,
     snapshot: Option<Snapshot>,
-    job: Option<(JobId, Job)>,
+    job: Option<CurrentJob>,
     stage: Stage,
     jobs: VecDeque<(JobId, Job)>,
     mode: FsyncMode,
@@ -137,6 +154,7 @@ impl Coordinator {
             held: VecDeque::new(),
             barrier: None,
             wanted_barrier: None,
+            standing: None,
             durabilities: Vec::new(),
             snapshot: None,
             job: None,
@@ -166,7 +184,17 @@ impl Coordinator {
 
     /// True while a base is being written, by job.
     pub fn snapshot_running(&self) -> bool {
-        matches!(self.job, Some((_, Job::Snapshot { .. })))
+        matches!(self.job, Some(CurrentJob { job: Job::Snapshot { .. }, .. }))
+    }
+
+    /// A disk fault was seen: writes are refused.
+    pub fn refusing(&self) -> bool {
+        self.refusing
+    }
+
+    /// Nothing is executed any more, for good when the manifest may already say so.
+    pub fn stopped(&self) -> bool {
+        self.stopped
     }
 
     pub fn open_transactions(&self) -> usize {
@@ -191,7 +219,7 @@ impl Coordinator {
             Message::Progress { executed, committed } => self.closure.progress(from, executed, committed),
             Message::Paused { seq } => self.paused(seq, out),
             Message::Durable { seq, last } => self.durable(from, seq, last, out),
-            Message::ModeReady => self.mode_ready(),
+            Message::ModeReady { job } => self.mode_ready(job),
             Message::List { segment, bytes, forget } => self.list(segment, bytes, forget),
             Message::BaseDone { base, file, first_segment } => self.base_done(from, base, file, first_segment),
             Message::BaseFailed { base, cause } => self.base_failed(base, &cause, out),
@@ -229,10 +257,10 @@ impl Coordinator {
 
     // --- Barriers --------------------------------------------------------------------------------------------------
 
-    fn start_barrier(&mut self, action: BarrierAction, is_periodic: bool, out: &mut CoordinatorOutput) {
+    fn start_barrier(&mut self, action: BarrierAction, job: Option<JobId>, out: &mut CoordinatorOutput) {
         assert!(self.barrier.is_none(), "one barrier at a time");
         let seq = self.take_seq();
-        self.barrier = Some(Barrier { seq, action, paused: 0, since_ms: self.now_ms, is_periodic });
+        self.barrier = Some(Barrier { seq, action, paused: 0, since_ms: self.now_ms, job });
         self.broadcast(out, |_| Message::Pause { seq });
     }
 
@@ -249,22 +277,26 @@ impl Coordinator {
 
     /// All shards stand still: this is the one point.
     fn placed(&mut self, barrier: Barrier, out: &mut CoordinatorOutput) {
-        let Barrier { seq, action, is_periodic, .. } = barrier;
+        let Barrier { seq, action, job, .. } = barrier;
         self.broadcast(out, |_| Message::Place { seq, action: action.clone() });
         match &action {
             BarrierAction::Mark { .. } => self.dirty = false,
             BarrierAction::Cut { base, format, log } => {
                 let files = vec![None; self.shards as usize];
-                self.snapshot = Some(Snapshot { base: *base, format: *format, mode: self.mode, log: log.is_some(), files });
+                let job = job.expect("a cut is asked for by a job");
+                self.snapshot = Some(Snapshot { job, base: *base, format: *format, mode: self.mode, log: log.is_some(), files });
             }
-            BarrierAction::EndLog => self.logging = false,
-            BarrierAction::Stop => self.stopped = true,
+            BarrierAction::EndLog => self.standing = Some(seq),
+            BarrierAction::Stop => {
+                self.standing = Some(seq);
+                self.stopped = true;
+            }
         }
         if !matches!(action, BarrierAction::Cut { .. } | BarrierAction::Mark { report: false, .. }) {
             let lasts = vec![None; self.shards as usize];
-            self.durabilities.push(Durability { seq, action, lasts, is_periodic });
+            self.durabilities.push(Durability { seq, action, lasts, job });
         }
-        if !is_periodic {
+        if job.is_some() {
             self.stage = Stage::Working;
         }
     }
@@ -278,11 +310,29 @@ impl Coordinator {
     }
 
     fn abandon_late_mark(&mut self, out: &mut CoordinatorOutput) {
-        let is_late = |barrier: &Barrier| barrier.is_periodic && self.now_ms - barrier.since_ms > PERIODIC_MARK_PATIENCE_MS;
+        let is_late = |barrier: &Barrier| barrier.job.is_none() && self.now_ms - barrier.since_ms > PERIODIC_MARK_PATIENCE_MS;
         if let Some(barrier) = self.barrier.take_if(|barrier| is_late(barrier)) {
             self.broadcast(out, |_| Message::Abandon { seq: barrier.seq });
             self.release(out);
         }
+    }
+
+    /// What a job has asked all shards to stand still for does not happen: they go on.
+    fn abandon(&mut self, out: &mut CoordinatorOutput) {
+        self.wanted_barrier = None;
+        let barrier = self.barrier.take().map(|barrier| barrier.seq);
+        for seq in barrier.into_iter().chain(self.standing.take()) {
+            self.durabilities.retain(|durability| durability.seq != seq);
+            self.broadcast(out, |_| Message::Abandon { seq });
+        }
+        self.stopped = false;
+        if self.manifest.state == State::Clean {
+            self.manifest.state = State::Running;
+            if self.logging {
+                self.manifest.generations.last_mut().expect("a start opens a generation").log_ends = None;
+            }
+        }
+        self.release(out);
     }
 
     fn durable(&mut self, from: ShardId, seq: Seq, last: Lsn, out: &mut CoordinatorOutput) {
@@ -294,9 +344,9 @@ impl Coordinator {
         match durability.action {
             BarrierAction::Mark { mode, .. } => {
                 self.broadcast(out, |_| Message::MarkComplete { seq, mode });
-                if !durability.is_periodic {
+                if let Some(job) = durability.job {
                     self.mode = mode;
-                    self.finish_job(Ok(()), out);
+                    self.finish_job(job, Ok(()), out);
                 }
             }
             BarrierAction::EndLog | BarrierAction::Stop => {
@@ -306,8 +356,13 @@ impl Coordinator {
                 }
                 if durability.action == BarrierAction::Stop {
                     self.manifest.state = State::Clean;
+                } else {
+                    self.standing = None;
+                    self.logging = false;
+                    self.broadcast(out, |_| Message::EndLog { seq });
                 }
-                self.on_next_commit.push(OnCommit::Job);
+                self.on_next_commit.push(OnCommit::Job(durability.job.expect("a log is ended by a job")));
+                self.waits_from_now();
             }
             BarrierAction::Cut { .. } => unreachable!("a cut is done when its files are"),
         }
@@ -316,51 +371,107 @@ impl Coordinator {
     // --- Jobs ------------------------------------------------------------------------------------------------------
 
     fn advance_job(&mut self, out: &mut CoordinatorOutput) {
+        if self.job.as_ref().is_some_and(|job| job.is_answered) {
+            let refused = |(id, _)| (id, Err("an earlier change still waits for the disk".to_string()));
+            out.results.extend(self.jobs.drain(..).map(refused));
+        }
+        if let (Some((_, Job::Stop)), Some(base)) = (self.jobs.front(), self.snapshot.as_ref().map(|snapshot| snapshot.base)) {
+            self.base_failed(base, "the server stops", out);
+        }
         if self.job.is_none()
             && let Some((id, job)) = self.jobs.pop_front()
         {
-            self.job = Some((id, job));
-            self.begin_job(job, out);
+            self.job = Some(CurrentJob { id, job, since_ms: self.now_ms, is_answered: false });
+            self.begin_job(id, job, out);
         }
         if let (Stage::Placing, None, Some(action)) = (&self.stage, &self.barrier, self.wanted_barrier.clone()) {
             self.wanted_barrier = None;
-            self.start_barrier(action, false, out);
+            let job = self.job.as_ref().expect("a barrier is wanted by a job").id;
+            self.start_barrier(action, Some(job), out);
+        }
+        self.refuse_stop(out);
+    }
+
+    /// After a fault there is no clean stop. It is over when the manifest says *distrusted*, for the start that follows.
+    fn refuse_stop(&mut self, out: &mut CoordinatorOutput) {
+        if self.refusing
+            && self.writer.is_idle()
+            && self.on_next_commit.is_empty()
+            && let Some(CurrentJob { id, job: Job::Stop, .. }) = self.job
+        {
+            self.finish_job(id, Err(AFTER_A_FAULT.into()), out);
         }
     }
 
-    fn begin_job(&mut self, job: Job, out: &mut CoordinatorOutput) {
-        if self.refusing && job != Job::Stop {
-            return self.finish_job(Err("the server refuses writes after a disk fault".into()), out);
+    fn waits_from_now(&mut self) {
+        if let Some(job) = &mut self.job {
+            job.since_ms = self.now_ms;
+        }
+    }
+
+    /// Nobody waits for ever, not for a disk that does not answer either.
+    fn give_up_job(&mut self, timeout_ms: i64, out: &mut CoordinatorOutput) {
+        // While a base is written, each shard watches its own file.
+        let is_late = |job: &&mut CurrentJob| !job.is_answered && self.now_ms - job.since_ms > timeout_ms;
+        let Some(job) = self.job.as_mut().filter(is_late).filter(|_| self.snapshot.is_none()) else { return };
+        let id = job.id;
+        let cause = format!("the disk has not answered for {timeout_ms} ms");
+        let is_standing = self.durabilities.iter().any(|durability| Some(durability.seq) == self.standing);
+        match self.stage {
+            Stage::Preparing { .. } if self.logging => {
+                // The segments that were made for it are replaced.
+                self.broadcast(out, |_| Message::PrepareMode { job: None, mode: self.mode });
+                self.finish_job(id, Err(cause), out);
+            }
+            Stage::Idle | Stage::Preparing { .. } => self.finish_job(id, Err(cause), out),
+            Stage::Working if !is_standing => {
+                // It can't be taken back: the mark is placed, or the manifest on its way.
+                job.is_answered = true;
+                out.results.push((id, Err(format!("{cause}, outcome unknown"))));
+            }
+            Stage::Placing | Stage::Working => {
+                self.abandon(out);
+                self.finish_job(id, Err(cause), out);
+            }
+        }
+    }
+
+    fn begin_job(&mut self, id: JobId, job: Job, out: &mut CoordinatorOutput) {
+        if self.refusing {
+            self.stage = Stage::Working;
+            return if job == Job::Stop { self.refuse_stop(out) } else { self.finish_job(id, Err(AFTER_A_FAULT.into()), out) };
         }
         match job {
             Job::SetMode(mode) if !self.logging => {
                 self.mode = mode;
                 self.manifest.generations.last_mut().expect("a start opens a generation").mode = mode;
-                self.finish_job(Ok(()), out);
+                self.finish_job(id, Ok(()), out);
             }
-            Job::SetMode(mode) => self.prepare(mode, out),
-            Job::Snapshot { start_log: true, .. } if !self.logging => self.prepare(self.mode, out),
+            Job::SetMode(mode) => self.prepare(id, mode, out),
+            Job::Snapshot { start_log: true, .. } if !self.logging => self.prepare(id, self.mode, out),
             Job::Snapshot { format, .. } => self.want_cut(format, self.logging),
-            Job::EndLog if !self.logging => self.finish_job(Ok(()), out),
+            Job::EndLog if !self.logging => self.finish_job(id, Ok(()), out),
             Job::EndLog => self.want(BarrierAction::EndLog),
             Job::Stop => self.want(BarrierAction::Stop),
         }
     }
 
-    fn prepare(&mut self, mode: FsyncMode, out: &mut CoordinatorOutput) {
+    fn prepare(&mut self, job: JobId, mode: FsyncMode, out: &mut CoordinatorOutput) {
         self.stage = Stage::Preparing { ready: 0 };
-        self.broadcast(out, |_| Message::PrepareMode { mode });
+        self.broadcast(out, |_| Message::PrepareMode { job: Some(job), mode });
     }
 
-    fn mode_ready(&mut self) {
+    fn mode_ready(&mut self, id: JobId) {
         let Stage::Preparing { ready } = &mut self.stage else { return };
+        // An earlier job that was given up has asked for it, otherwise.
+        let Some(&CurrentJob { job, .. }) = self.job.as_ref().filter(|job| job.id == id) else { return };
         *ready += 1;
         if *ready < self.shards as usize {
             return;
         }
-        match self.job {
-            Some((_, Job::SetMode(mode))) => self.want(BarrierAction::Mark { mode, report: true }),
-            Some((_, Job::Snapshot { format, .. })) => self.want_cut(format, true),
+        match job {
+            Job::SetMode(mode) => self.want(BarrierAction::Mark { mode, report: true }),
+            Job::Snapshot { format, .. } => self.want_cut(format, true),
             other => unreachable!("only these jobs prepare: {other:?}"),
         }
     }
@@ -376,10 +487,17 @@ impl Coordinator {
         self.want(BarrierAction::Cut { base, format, log: log.then_some(self.mode) });
     }
 
-    fn finish_job(&mut self, outcome: Result<(), String>, out: &mut CoordinatorOutput) {
+    fn finish_job(&mut self, id: JobId, outcome: Result<(), String>, out: &mut CoordinatorOutput) {
+        let Some(job) = self.job.take_if(|job| job.id == id) else { return };
         self.stage = Stage::Idle;
-        if let Some((id, _)) = self.job.take() {
+        if !job.is_answered {
             out.results.push((id, outcome));
+        }
+    }
+
+    fn fail_job(&mut self, cause: &str, out: &mut CoordinatorOutput) {
+        if let Some(id) = self.job.as_ref().map(|job| job.id) {
+            self.finish_job(id, Err(cause.into()), out);
         }
     }
 
@@ -416,15 +534,15 @@ impl Coordinator {
         });
         let after = self.manifest.files();
         let remove = before.into_iter().filter(|path| !after.contains(path)).collect();
-        self.logging = snapshot.log;
-        self.on_next_commit.push(OnCommit::Base { base: snapshot.base, mode: snapshot.mode, remove });
-        self.on_next_commit.push(OnCommit::Job);
+        self.on_next_commit.push(OnCommit::Base { base: snapshot.base, mode: snapshot.mode, log: snapshot.log, remove });
+        self.on_next_commit.push(OnCommit::Job(snapshot.job));
+        self.waits_from_now();
     }
 
     fn base_failed(&mut self, base: u64, cause: &str, out: &mut CoordinatorOutput) {
-        if self.snapshot.take_if(|snapshot| snapshot.base == base).is_some() {
+        if let Some(snapshot) = self.snapshot.take_if(|snapshot| snapshot.base == base) {
             self.broadcast(out, |_| Message::BaseAborted { base });
-            self.finish_job(Err(cause.to_string()), out);
+            self.finish_job(snapshot.job, Err(cause.to_string()), out);
         }
     }
 
@@ -463,7 +581,7 @@ impl Coordinator {
             Err(cause) => {
                 let cause = format!("writing the manifest: {cause}");
                 self.fault(&cause, out);
-                self.finish_job(Err(cause), out);
+                self.fail_job(&cause, out);
             }
         }
     }
@@ -471,7 +589,8 @@ impl Coordinator {
     fn committed(&mut self, action: OnCommit, out: &mut CoordinatorOutput) {
         match action {
             OnCommit::Listed(shard, id) => out.messages.push((shard, Message::Listed { id })),
-            OnCommit::Base { base, mode, remove } => {
+            OnCommit::Base { base, mode, log, remove } => {
+                self.logging = log;
                 // Each file is removed by one shard; files of shards that are no more, by some other.
                 let owner = |path: &String, shard: ShardId| owner_of(path) % self.shards == shard.0;
                 self.broadcast(out, |shard| {
@@ -479,7 +598,7 @@ impl Coordinator {
                     Message::BaseCommitted { base, mode, remove }
                 });
             }
-            OnCommit::Job => self.finish_job(Ok(()), out),
+            OnCommit::Job(id) => self.finish_job(id, Ok(()), out),
             OnCommit::Nothing => {}
         }
     }
@@ -493,24 +612,29 @@ impl Coordinator {
         self.on_next_commit.push(OnCommit::Nothing);
         self.broadcast(out, |_| Message::Refuse { cause: cause.to_string() });
         self.durabilities.clear();
-        if self.job.is_some() {
-            self.finish_job(Err(cause.to_string()), out);
+        self.abandon(out);
+        // A base of which nothing is in the manifest yet ends here. One that is adopted may be named on the disk already.
+        if let Some(Snapshot { base, .. }) = self.snapshot {
+            self.base_failed(base, cause, out);
         }
+        self.fail_job(cause, out);
     }
 
     // --- Once per pass -----------------------------------------------------------------------------------------------
 
-    pub fn pass(&mut self, now_ms: i64, disk: &mut DiskQueue, out: &mut CoordinatorOutput) {
+    /// `timeout_ms`: how long a job waits for a disk that does not answer.
+    pub fn pass(&mut self, now_ms: i64, timeout_ms: i64, disk: &mut DiskQueue, out: &mut CoordinatorOutput) {
         self.now_ms = self.now_ms.max(now_ms);
         self.closure.advance(|shard, ordered, committed| out.messages.push((shard, Message::Closed { ordered, committed })));
         self.abandon_late_mark(out);
+        self.give_up_job(timeout_ms, out);
         self.advance_job(out);
         if self.now_ms >= self.next_mark_ms {
             self.next_mark_ms = self.now_ms + EVERYSEC_PERIOD_MS;
             let is_due = self.dirty && self.logging && self.mode != FsyncMode::Always && !self.refusing && !self.stopped;
-            if is_due && self.barrier.is_none() && !self.changes_mode() {
+            if is_due && self.barrier.is_none() && self.standing.is_none() && !self.changes_mode() {
                 let action = BarrierAction::Mark { mode: self.mode, report: self.mode != FsyncMode::No };
-                self.start_barrier(action, true, out);
+                self.start_barrier(action, None, out);
             }
         }
         self.write_manifest(disk);
@@ -518,13 +642,13 @@ impl Coordinator {
 
     /// From asking for the mark of a new mode until it is durable: a periodic mark in between would bring the old mode back.
     fn changes_mode(&self) -> bool {
-        matches!(self.job, Some((_, Job::SetMode(_)))) && matches!(self.stage, Stage::Placing | Stage::Working)
+        matches!(self.job, Some(CurrentJob { job: Job::SetMode(_), .. })) && matches!(self.stage, Stage::Placing | Stage::Working)
     }
 
     /// When `pass` must be called again at the latest.
     pub fn next_due_ms(&self) -> i64 {
         match &self.barrier {
-            Some(barrier) if barrier.is_periodic => self.next_mark_ms.min(barrier.since_ms + PERIODIC_MARK_PATIENCE_MS + 1),
+            Some(barrier) if barrier.job.is_none() => self.next_mark_ms.min(barrier.since_ms + PERIODIC_MARK_PATIENCE_MS + 1),
             _ => self.next_mark_ms,
         }
     }

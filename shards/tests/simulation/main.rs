@@ -137,6 +137,8 @@ fn finish(world: &mut World, clients: &mut Clients, oracle: &Oracle, plan: &Plan
         // As SHUTDOWN does where nothing is logged.
         world.shards[0].start_job(u64::MAX - 1, Job::Snapshot { format: plan.format, start_log: false });
     }
+    // A stop ends a snapshot that is under way.
+    (0..60).for_each(|_| world.settle());
     world.shards[0].start_job(u64::MAX, Job::Stop);
     for _ in 0..60 {
         world.settle();
