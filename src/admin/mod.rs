@@ -49,6 +49,7 @@ enum Then {
     ListClients(Requester),
     KilledClients { requester: Requester, is_old_form: bool },
     Watch,
+    Nothing,
 }
 
 /// Why a job was started.
@@ -100,6 +101,7 @@ pub struct Admin {
     next_number: u64,
     saves: Saves,
     shutdown: Option<saves::Shutdown>,
+    next_follow_ms: i64,
     cpu: info::CpuClock,
     /// Removed at the end.
     remove_at_exit: Vec<PathBuf>,
@@ -128,6 +130,7 @@ impl Admin {
             next_number: 1,
             saves: Saves::new(now_ms),
             shutdown: None,
+            next_follow_ms: now_ms,
             cpu: info::CpuClock::default(),
             remove_at_exit,
         }
@@ -186,7 +189,7 @@ impl Admin {
         match self.jobs.remove(&job) {
             Some(Purpose::Snapshot) => self.snapshot_done(outcome, shard, now),
             Some(Purpose::Config(pending)) => self.config_job_done(*pending, outcome, shard),
-            Some(Purpose::Stop) => self.stopped(outcome),
+            Some(Purpose::Stop) => self.stopped(outcome, shard),
             None => {}
         }
     }
@@ -195,6 +198,7 @@ impl Admin {
     pub fn tick(&mut self, shard: &mut Shard, now: i64) {
         self.watch_saves(shard, now);
         self.watch_shutdown(now);
+        self.follow_log(shard, now);
     }
 
     // --- Answers -----------------------------------------------------------------------------------------------------
@@ -244,6 +248,7 @@ impl Admin {
             Then::ListClients(requester) => self.clients_listed(requester, told),
             Then::KilledClients { requester, is_old_form } => self.clients_killed(requester, is_old_form, &told),
             Then::Watch => self.watched(&told, shard, now),
+            Then::Nothing => {}
         }
     }
 

@@ -49,7 +49,18 @@ pub struct Server {
 impl Server {
     /// Starts and waits for the ready line.
     pub fn start(dir: &Dir, args: &[&str]) -> Server {
-        let mut server = Server::launch(dir, args);
+        Server::launch(dir, args).ready()
+    }
+
+    /// A write behind a limit that is set later (RLIMIT_FSIZE) fails and does not end the process.
+    pub fn start_ignoring_file_limits(dir: &Dir, args: &[&str]) -> Server {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_shardis-server")]);
+        Server::spawn(command, dir, args).ready()
+    }
+
+    fn ready(self) -> Server {
+        let mut server = self;
         let begun = Instant::now();
         while !server.log().contains("Ready to accept connections tcp") {
             assert!(begun.elapsed() < PATIENCE, "not ready in time:\n{}", server.log());
@@ -62,10 +73,14 @@ impl Server {
     }
 
     pub fn launch(dir: &Dir, args: &[&str]) -> Server {
+        Server::spawn(Command::new(env!("CARGO_BIN_EXE_shardis-server")), dir, args)
+    }
+
+    fn spawn(mut command: Command, dir: &Dir, args: &[&str]) -> Server {
         let port = free_port();
         let log = dir.file(&format!("log-{port}"));
         let out = std::fs::File::create(&log).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_shardis-server"))
+        let child = command
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(dir.path())
             .args(args)

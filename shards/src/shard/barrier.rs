@@ -104,7 +104,7 @@ impl Shard {
         self.wrote_sent = false;
         self.bound.placed(seq);
         self.base_seq = seq;
-        self.base_moved_ms = self.now_ms;
+        self.base_moved_ms = self.stall.waited_ms;
         let cut = self.log.last_lsn();
         let aux = [("redis-ver", "7.2.0"), ("redis-bits", "64"), ("aof-base", if log.is_some() { "1" } else { "0" })];
         self.base = Some(BaseWriter::begin(base, self.id, format, cut, &mut self.keyspace, &aux, &mut self.disk));
@@ -171,11 +171,13 @@ impl Shard {
     }
 
     pub(super) fn hold_when_too_old(&mut self) {
-        if !self.log.enabled() {
-            return;
-        }
         let held = self.bound.holds();
-        self.bound.advance(self.now_ms);
+        if self.log.enabled() && !self.log_starts {
+            self.bound.advance(self.now_ms);
+        } else {
+            // Nothing is promised: there is no log, or none that counts before its base is committed.
+            self.bound.release();
+        }
         if held && !self.bound.holds() {
             self.known.iter_mut().for_each(|known| known.committed = known.committed_told);
         }
@@ -187,10 +189,10 @@ impl Shard {
         let Some(base) = &mut self.base else { return };
         base.step(&mut self.keyspace, &mut self.disk);
         let timeout_ms = self.settings.commit_timeout_ms;
-        if self.now_ms - self.base_moved_ms > timeout_ms {
+        if self.stall.waited_ms - self.base_moved_ms > timeout_ms {
             let cause = format!("writing {}: the disk has not answered for {timeout_ms} ms", base.path());
             let base = base.base;
-            self.base_moved_ms = self.now_ms;
+            self.base_moved_ms = self.stall.waited_ms;
             self.send_coordinator(Message::BaseFailed { base, cause });
         }
     }

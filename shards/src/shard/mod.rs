@@ -19,6 +19,7 @@ mod lock;
 mod merge;
 mod participant;
 mod scan;
+mod stall;
 mod submit;
 
 pub use submit::Submit;
@@ -32,7 +33,8 @@ use crate::log::writer::{LogNews, LogWriter, SegmentBytes, SegmentName, write_mo
 use crate::snapshot::{BaseProgress, BaseWriter, Creation};
 use crate::transaction::{Coordinator, CoordinatorOutput, Deps, Job, JobId, JobResult, Message, Run, Transaction};
 use bound::Bound;
-use connection::{ConnMap, Connection, Expected, Reached};
+use connection::{ConnMap, Connection, Expected, Pass, Reached};
+use stall::Stall;
 use std::any::Any;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -57,7 +59,8 @@ pub struct Settings {
     pub strict_order: bool,
     pub requirepass: Vec<u8>,
     pub active_expire: bool,
-    /// How long replies wait for the log after a disk fault, before they become errors (`commit-timeout-ms`).
+    /// How long replies, changes of the log and bases wait for a disk that does not answer, before they become errors
+    /// (`commit-timeout-ms`).
     pub commit_timeout_ms: i64,
 }
 
@@ -184,6 +187,7 @@ pub struct Shard {
     forget: Option<SegmentName>,
     refusing: Option<String>,
     refusing_since_ms: i64,
+    stall: Stall,
     next_expire_ms: i64,
     /// Why the log's next segment could not be made, and when it is tried again.
     postponed: Option<(String, i64)>,
@@ -249,13 +253,14 @@ impl Shard {
             base: None,
             base_seq: Seq(0),
             base_first_segment: 0,
-            base_moved_ms: start.now_ms,
+            base_moved_ms: 0,
             base_file: None,
             base_creations: Vec::new(),
             log_starts: false,
             forget: None,
             refusing: None,
             refusing_since_ms: 0,
+            stall: Stall::new(start.shards, start.now_ms),
             next_expire_ms: start.now_ms,
             postponed: None,
             has_garbage: false,
@@ -293,7 +298,7 @@ impl Shard {
         !self.log.enabled() || self.log.is_ready()
     }
 
-    /// Why writes are refused, if they are.
+    /// Why writes are refused until the next start, if they are.
     pub fn refusing(&self) -> Option<&str> {
         self.refusing.as_deref()
     }
@@ -524,6 +529,7 @@ impl Shard {
             Message::BaseCommitted { mode, remove, .. } => self.base_committed(mode, remove),
             Message::BaseAborted { base } => self.base_aborted(base),
             Message::Refuse { cause } => self.refuse(cause),
+            Message::Stalls { stalls } => self.someone_stalls(from, stalls),
             Message::Server(message) => self.server_inbox.push((from, message)),
             Message::Submit(_)
             | Message::Progress { .. }
@@ -559,7 +565,7 @@ impl Shard {
     fn refuse(&mut self, cause: String) {
         if self.refusing.is_none() {
             self.refusing = Some(cause);
-            self.refusing_since_ms = self.now_ms;
+            self.refusing_since_ms = self.stall.waited_ms;
         }
         self.stirred = true;
     }
@@ -610,7 +616,7 @@ impl Shard {
         }
         // Removals of old files and of an aborted base end here too: nobody waits for them.
         let Some(base) = &mut self.base else { return };
-        self.base_moved_ms = self.now_ms;
+        self.base_moved_ms = self.stall.waited_ms;
         match base.disk_done(token, outcome, &mut self.disk) {
             BaseProgress::Working => {}
             BaseProgress::Done(file) => {
@@ -645,6 +651,7 @@ impl Shard {
         self.log.commit(&mut self.disk);
         self.advance_marks();
         self.hold_when_too_old();
+        self.watch_stall();
         self.report_progress();
         self.run_coordinator();
         self.drain_inner();
@@ -681,7 +688,7 @@ impl Shard {
     fn run_coordinator(&mut self) {
         if let Some(coordinator) = &mut self.coordinator {
             let mut output = CoordinatorOutput::default();
-            coordinator.pass(self.now_ms, self.settings.commit_timeout_ms, &mut self.disk, &mut output);
+            coordinator.pass(self.now_ms, self.stall.waited_ms, self.settings.commit_timeout_ms, &mut self.disk, &mut output);
             self.take_output(output);
         }
     }
@@ -734,22 +741,6 @@ impl Shard {
         self.gated = gated;
     }
 
-    /// What waits for a log that can't be written any more is not answered OK, and not for ever without an answer.
-    fn give_up(&mut self) {
-        let Some(cause) = &self.refusing else { return };
-        if self.now_ms - self.refusing_since_ms <= self.settings.commit_timeout_ms {
-            return;
-        }
-        let error = format!("-{}, outcome unknown\r\n", execute::refusal(cause));
-        for id in std::mem::take(&mut self.gated) {
-            if let Some(conn) = self.conns.get_mut(&id) {
-                conn.fail_gates(error.as_bytes());
-                conn.is_listed = false;
-                self.sendable.push(id);
-            }
-        }
-    }
-
     fn wake(&mut self) {
         if !std::mem::take(&mut self.stirred) {
             return;
@@ -769,7 +760,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if conn.tickets.is_empty() {
             write(&mut conn.out);
-            conn.close_reply(Deps::default(), self.pass);
+            conn.close_reply(Deps::default(), Pass { number: self.pass, waited_ms: self.stall.waited_ms });
             if self.sendable.last() != Some(&id) {
                 self.sendable.push(id);
             }
@@ -791,7 +782,7 @@ impl Shard {
             if !ticket.silent {
                 conn.out.extend_from_slice(&bytes);
             }
-            conn.release_or_gate(deps, &reached, self.pass);
+            conn.release_or_gate(deps, &reached, Pass { number: self.pass, waited_ms: self.stall.waited_ms });
         }
         if conn.outstanding == 0 && std::mem::take(&mut conn.waits_for_answers) {
             self.wakes.push(id);

@@ -93,7 +93,12 @@ enum Stage {
 /// What happens when the manifest that is written next (or now) is durable.
 enum OnCommit {
     Listed(ShardId, u64),
-    Base { base: u64, mode: FsyncMode, log: bool, remove: Vec<String> },
+    Base {
+        base: u64,
+        mode: FsyncMode,
+        log: bool,
+        remove: Vec<String>,
+    },
     /// This job is done, if it is still the one under way.
     Job(JobId),
     Nothing,
@@ -133,6 +138,7 @@ pub struct Coordinator {
     dirty: bool,
     next_mark_ms: i64,
     now_ms: i64,
+    waited_ms: i64,
     stopped: bool,
     refusing: bool,
 }
@@ -165,6 +171,7 @@ impl Coordinator {
             dirty: false,
             next_mark_ms: now_ms + EVERYSEC_PERIOD_MS,
             now_ms,
+            waited_ms: 0,
             stopped: false,
             refusing: false,
         }
@@ -381,7 +388,7 @@ impl Coordinator {
         if self.job.is_none()
             && let Some((id, job)) = self.jobs.pop_front()
         {
-            self.job = Some(CurrentJob { id, job, since_ms: self.now_ms, is_answered: false });
+            self.job = Some(CurrentJob { id, job, since_ms: self.waited_ms, is_answered: false });
             self.begin_job(id, job, out);
         }
         if let (Stage::Placing, None, Some(action)) = (&self.stage, &self.barrier, self.wanted_barrier.clone()) {
@@ -405,14 +412,14 @@ impl Coordinator {
 
     fn waits_from_now(&mut self) {
         if let Some(job) = &mut self.job {
-            job.since_ms = self.now_ms;
+            job.since_ms = self.waited_ms;
         }
     }
 
     /// Nobody waits for ever, not for a disk that does not answer either.
     fn give_up_job(&mut self, timeout_ms: i64, out: &mut CoordinatorOutput) {
         // While a base is written, each shard watches its own file.
-        let is_late = |job: &&mut CurrentJob| !job.is_answered && self.now_ms - job.since_ms > timeout_ms;
+        let is_late = |job: &&mut CurrentJob| !job.is_answered && self.waited_ms - job.since_ms > timeout_ms;
         let Some(job) = self.job.as_mut().filter(is_late).filter(|_| self.snapshot.is_none()) else { return };
         let id = job.id;
         let cause = format!("the disk has not answered for {timeout_ms} ms");
@@ -617,14 +624,19 @@ impl Coordinator {
         if let Some(Snapshot { base, .. }) = self.snapshot {
             self.base_failed(base, cause, out);
         }
-        self.fail_job(cause, out);
+        match &self.job {
+            // Ends when the manifest has been written: `refuse_stop`.
+            Some(CurrentJob { job: Job::Stop, .. }) => self.stage = Stage::Working,
+            _ => self.fail_job(cause, out),
+        }
     }
 
     // --- Once per pass -----------------------------------------------------------------------------------------------
 
-    /// `timeout_ms`: how long a job waits for a disk that does not answer.
-    pub fn pass(&mut self, now_ms: i64, timeout_ms: i64, disk: &mut DiskQueue, out: &mut CoordinatorOutput) {
+    /// `waited_ms`: the time by which a job waits for a disk that does not answer, at most `timeout_ms`.
+    pub fn pass(&mut self, now_ms: i64, waited_ms: i64, timeout_ms: i64, disk: &mut DiskQueue, out: &mut CoordinatorOutput) {
         self.now_ms = self.now_ms.max(now_ms);
+        self.waited_ms = waited_ms;
         self.closure.advance(|shard, ordered, committed| out.messages.push((shard, Message::Closed { ordered, committed })));
         self.abandon_late_mark(out);
         self.give_up_job(timeout_ms, out);

@@ -261,6 +261,10 @@ pub enum Message {
     Refuse {
         cause: String,
     },
+    /// To all shards: the sender's log has waited for its disk for too long, or goes on again.
+    Stalls {
+        stalls: bool,
+    },
 
     /// Work of the server around the engine (CONFIG SET, INFO …) for that shard's thread.
     Server(Box<dyn std::any::Any + Send>),
