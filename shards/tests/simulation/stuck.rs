@@ -73,7 +73,7 @@ fn stall(seed: u64, mode: FsyncMode, what: Stuck) -> Result<(), String> {
     wait(&mut world, &mut clients, &plan, TIMEOUT_MS);
     expect(clients.told.len() > told, "reads of committed data do not go on")?;
     expect(clients.unknown <= unknown + 4 * clients.clients.len(), "writes are executed all the time")?;
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         return after_power_loss(&mut world, &clients, plan.shards);
     }
     world.stuck = None;
@@ -107,7 +107,7 @@ fn stuck_stop(seed: u64) -> Result<(), String> {
     let told = clients.told.len();
     wait(&mut world, &mut clients, &plan, 2000);
     expect(clients.told.len() > told, "the server does not go on")?;
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         return after_power_loss(&mut world, &clients, plan.shards);
     }
     let stopped = job(&mut world, &mut clients, &plan, Job::Stop, 2 * TIMEOUT_MS);
@@ -148,7 +148,7 @@ fn stuck_mode(seed: u64) -> Result<(), String> {
     expect(coordinator(&world).mode() == old, "the mode that is shown is not in force everywhere")?;
     let next = job(&mut world, &mut clients, &plan, Job::SetMode(old), 2 * TIMEOUT_MS);
     expect(matches!(next, Some(Err(_))), &format!("a change behind it has an answer: {next:?}"))?;
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         return after_power_loss(&mut world, &clients, plan.shards);
     }
     world.stuck = None;
@@ -229,4 +229,29 @@ fn stop_after_fault(seed: u64) -> Result<(), String> {
 #[test]
 fn a_stop_after_a_fault_ends_and_is_not_clean() {
     check_all("stop_after_fault", stop_after_fault);
+}
+
+/// A log is ended while the bound of everysec holds: without a log nothing is held any more.
+fn end_of_a_held_log(seed: u64) -> Result<(), String> {
+    let plan = Plan { commit_timeout_ms: 1 << 40, ..impatient(seed, 2, FsyncMode::Everysec) };
+    let (mut world, mut clients) = started(seed, &plan)?;
+    world.stuck = Some((1, Stuck::Syncs));
+    wait(&mut world, &mut clients, &plan, 2500);
+    world.shards[0].start_job(JOB, Job::EndLog);
+    while world.shards.iter().any(|shard| !shard.describe().contains("paused true")) {
+        steps(&mut world, &mut clients, &plan, 1);
+    }
+    world.stuck = None;
+    while world.shards.iter().any(|shard| shard.log().enabled()) {
+        steps(&mut world, &mut clients, &plan, 1);
+    }
+    wait(&mut world, &mut clients, &plan, 200);
+    let told = clients.told.len();
+    wait(&mut world, &mut clients, &plan, 500);
+    expect(clients.told.len() > told + 10, "replies are held without a log")
+}
+
+#[test]
+fn a_log_that_is_ended_during_a_hold_leaves_nothing_held() {
+    check_all("end_of_a_held_log", end_of_a_held_log);
 }
