@@ -193,7 +193,7 @@ impl Shared {
             }
         };
         self.files.borrow_mut().insert(id, Rc::new(OpenFile { path, kind }));
-        crate::blocking_disk::identity_of(&full).map_err(|e| format!("looking at {}: {e}", full.display()))
+        shardis_tool::disk::identity_of(&full).map_err(|e| format!("looking at {}: {e}", full.display()))
     }
 }
 

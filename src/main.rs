@@ -1,9 +1,7 @@
 //! `shardis-server`: see README.md. This file is the order of a start.
 
 mod admin;
-mod blocking_disk;
 // Not every getter of it is called yet.
-#[allow(dead_code, unused_imports)]
 mod config;
 mod disk_uring;
 mod inline_ring;
@@ -101,6 +99,7 @@ fn serve(config: Config) -> Result<(), String> {
     let shards = cpus.len() as u16;
     machine::raise_memlock(shards)?;
     let maxclients = machine::raise_open_files(config.number("maxclients"), shards)?;
+    let config = config.with_maxclients(maxclients);
     let dir = config.open_dir().map_err(|error| format!("the data directory {}: {error}", config.dir().display()))?;
     let lock = start::lock_directory(&dir)?;
     let listeners = server::listener::bind_all(&config)?;
@@ -111,8 +110,9 @@ fn serve(config: Config) -> Result<(), String> {
     remove_at_exit.extend(listeners.iter().filter_map(|listener| listener.path().map(PathBuf::from)));
     journal::notice(&format!("{shards} shards on CPUs {cpus:?}, data in {}", dir.display()));
     let hash_seed = start::hash_seed();
+    let startup_memory = admin::resident_memory();
     let opened = start::load(&config, &dir, shards, hash_seed)?;
-    let plan = start::Plan { config: Arc::new(config), dir, cpus, maxclients, listeners, opened, remove_at_exit };
+    let plan = start::Plan { config: Arc::new(config), dir, cpus, listeners, opened, remove_at_exit, hash_seed, startup_memory };
     let server = start::start(plan)?;
     server.watch_signals()?;
     let cause = server.join();

@@ -1,7 +1,6 @@
 //! From a configuration to running shards: lock the directory, load, log what was found, start one thread per shard.
 
 use crate::admin::{Admin, StartReport};
-use crate::blocking_disk::BlockingDisk;
 use crate::config::{Config, RecoveryAssume};
 use crate::mailbox::{Receiver, Sender, Sleeper, channel};
 use crate::server::listener::{Admission, Listener};
@@ -9,6 +8,8 @@ use crate::server::shard_loop::{Head, Parts, WAKER, now_ms};
 use crate::server::{Control, Shared};
 use crate::{journal, machine, runtime};
 use rustix::fs::{FlockOperation, flock};
+use shardis_tool::disk::StdDisk;
+use shards::commands::Names;
 use shards::ids::ShardId;
 use shards::log::writer::SegmentBytes;
 use shards::manifest::BaseFormat;
@@ -53,7 +54,7 @@ fn locked(result: Result<(), rustix::io::Errno>, file: File, dir: &Path, path: &
     }
 }
 
-struct Threads;
+pub struct Threads;
 
 impl Parallel for Threads {
     fn run<'a>(&self, jobs: Vec<Box<dyn FnOnce() + Send + 'a>>) {
@@ -81,7 +82,7 @@ fn random_u64() -> u64 {
 }
 
 pub fn load(config: &Config, dir: &Path, shards: u16, hash_seed: u64) -> Result<Opened, String> {
-    let disk = BlockingDisk::new(dir);
+    let disk = StdDisk::new(dir);
     let options = OpenOptions {
         shards,
         databases: databases(config),
@@ -95,6 +96,8 @@ pub fn load(config: &Config, dir: &Path, shards: u16, hash_seed: u64) -> Result<
         dbfilename: config.text("dbfilename"),
         appendfilename: config.text("appendfilename"),
         appenddirname: config.text("appenddirname"),
+        load_truncated: config.flag("aof-load-truncated"),
+        names: names(config),
         base_format: if config.flag("aof-use-rdb-preamble") { BaseFormat::Rdb } else { BaseFormat::Commands },
         hash_seed,
         now_ms: now_ms(),
@@ -103,6 +106,10 @@ pub fn load(config: &Config, dir: &Path, shards: u16, hash_seed: u64) -> Result<
     let opened = open(&disk, &options, &Threads).map_err(|error| error.to_string())?;
     report(&opened, begun.elapsed().as_secs_f64());
     Ok(opened)
+}
+
+fn names(config: &Config) -> Names {
+    config.command_names().expect("checked when the configuration was read")
 }
 
 fn databases(config: &Config) -> u16 {
@@ -122,8 +129,13 @@ fn report(opened: &Opened, seconds: f64) {
             ));
         }
     }
-    if let Some((path, end)) = &opened.import_cut {
-        journal::warning(&format!("{path}: its end was torn and is not loaded: {end:?}"));
+    if let Some((path, end)) = &opened.import_cut
+        && let Some(cut) = end.cut
+    {
+        journal::warning(&format!("{path} @ {}: its end was torn and is not loaded: {cut}", end.valid_bytes));
+    }
+    for what in &opened.left_out {
+        journal::warning(&format!("{what}: not loaded, there is no place for it here. It stays in the file"));
     }
     for path in &opened.ignored {
         let why = "the server's own files are newer; move shardis.manifest and shard-* away to start from it";
@@ -163,10 +175,12 @@ pub struct Plan {
     pub config: Arc<Config>,
     pub dir: PathBuf,
     pub cpus: Vec<usize>,
-    pub maxclients: u32,
     pub listeners: Vec<Listener>,
     pub opened: Opened,
     pub remove_at_exit: Vec<PathBuf>,
+    pub hash_seed: u64,
+    /// Resident bytes before anything was loaded.
+    pub startup_memory: u64,
 }
 
 pub fn hash_seed() -> u64 {
@@ -174,7 +188,7 @@ pub fn hash_seed() -> u64 {
 }
 
 pub fn start(plan: Plan) -> Result<Server, String> {
-    let Plan { config, dir, cpus, maxclients, listeners, mut opened, remove_at_exit } = plan;
+    let Plan { config, dir, cpus, listeners, mut opened, remove_at_exit, hash_seed, startup_memory } = plan;
     let shards = cpus.len() as u16;
     let failed = |error: std::io::Error| format!("making an epoll set: {error}");
     let polls = cpus.iter().map(|_| mio::Poll::new()).collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -190,12 +204,13 @@ pub fn start(plan: Plan) -> Result<Server, String> {
         clients: cpus.iter().map(|_| AtomicUsize::new(0)).collect(),
         next_conn: AtomicU64::new(1),
         started: Instant::now(),
+        hash_seed,
         controls: Mutex::default(),
     });
     let now = now_ms();
-    let report = StartReport::of(&opened);
-    let admin = Admin::new(config.clone(), shared.clone(), report, maxclients, remove_at_exit, now);
-    let mut head = Some(Head::new(admin, listeners, Admission::of(&config, maxclients as usize)));
+    let report = StartReport::of(&opened, startup_memory);
+    let admin = Admin::new(config.clone(), shared.clone(), report, remove_at_exit, now);
+    let mut head = Some(Head::new(admin, listeners, Admission::of(&config)));
     let generation = opened.manifest.generations.last().expect("a start opens a generation").number;
     let mut coordinator = Some(Coordinator::new(opened.manifest, now));
     let mut threads = Vec::new();
@@ -209,7 +224,7 @@ pub fn start(plan: Plan) -> Result<Server, String> {
             mode: crate::admin::fsync_mode(&config),
             logged: config.flag("appendonly"),
             keyspace,
-            settings: Settings { databases: databases(&config), ..Settings::default() },
+            settings: Settings { databases: databases(&config), names: names(&config), ..Settings::default() },
             segment_bytes: SegmentBytes::within(config.number("log-prepare-bytes"), shards),
             seed: random_u64().wrapping_add(index as u64),
             now_ms: now,

@@ -82,16 +82,35 @@ fn path_dependencies(manifest: &str) -> Vec<String> {
 }
 
 #[test]
-fn server_and_tools_stand_on_the_engine_and_not_on_each_other() {
+fn the_tool_stands_on_the_engine_and_the_server_on_both() {
     for (manifest, allowed) in [
         ("shards/Cargo.toml", &[][..]),
-        ("Cargo.toml", &["shards"]),
+        ("Cargo.toml", &["shards", "shardis-tool"]),
         ("tools/Cargo.toml", &["shards"]),
         // The harness talks to servers as any client does.
         ("benches/Cargo.toml", &[]),
     ] {
         assert_eq!(path_dependencies(manifest), allowed, "{manifest}");
     }
+}
+
+#[test]
+fn the_server_takes_nothing_from_the_tool_but_its_disk() {
+    let text = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let dependency = text.lines().find(|line| line.starts_with("shardis-tool =")).expect("a dependency");
+    assert!(dependency.contains("default-features = false"), "clap and indicatif would come along: {dependency}");
+    let mut seen = 0;
+    for (file, text) in rust_files("src") {
+        for (number, line) in code_lines(&text).filter(|(_, line)| line.contains("shardis_tool")) {
+            assert_eq!(
+                line.matches("shardis_tool").count(),
+                line.matches("shardis_tool::disk::").count(),
+                "{file}:{number}: {line}"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "the test sees the imports");
 }
 
 #[test]

@@ -52,6 +52,7 @@ impl Admin {
         } else if let Err(text) = parse_kill(&mut filter, &args[2..], requester.conn) {
             return self.error(requester, &text);
         }
+        filter.asker = Some(requester.conn);
         self.ask(Question::KillClients(filter), Then::KilledClients { requester, is_old_form });
     }
 

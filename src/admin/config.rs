@@ -37,9 +37,11 @@ pub fn fsync_mode(config: &Config) -> FsyncMode {
 /// Directives that this server only reads at its start, though Redis changes them while it runs.
 const NOT_WHILE_RUNNING: [&str; 2] = ["port", "bind"];
 
+const CANNOT_SERVE: &str = "The operating system is not able to handle the specified number of clients";
+
 impl Admin {
     pub(super) fn config_get(&mut self, requester: Requester, args: &[&[u8]]) {
-        let patterns: Vec<String> = args[2..].iter().map(|arg| String::from_utf8_lossy(arg).to_ascii_lowercase()).collect();
+        let patterns: Vec<String> = args[2..].iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect();
         let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
         let found = self.config.get(&patterns);
         self.answer(requester, |reply| {
@@ -63,12 +65,13 @@ impl Admin {
         }
         if change.changed.contains(&"maxclients") {
             let wanted = change.config.number("maxclients");
-            match machine::raise_open_files(wanted, self.shared.shards) {
-                Ok(served) if served == wanted => self.maxclients = served,
-                _ => {
-                    let reason = "The operating system is not able to handle the specified number of clients";
-                    return self.error(requester, &set_error("maxclients", reason));
-                }
+            let refusal = match machine::raise_open_files(wanted, self.shared.shards) {
+                Ok(served) if served == wanted => None,
+                Ok(served) => Some(format!("{CANNOT_SERVE}, try with {served}")),
+                Err(_) => Some(CANNOT_SERVE.to_string()),
+            };
+            if let Some(reason) = refusal {
+                return self.error(requester, &set_error("maxclients", &reason));
             }
         }
         let jobs = jobs_of(&change.config, &change.changed);

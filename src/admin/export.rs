@@ -17,7 +17,7 @@ use shards::rdb::{IoSource, Reader};
 use shards::shard::Shard;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[derive(Clone)]
@@ -31,9 +31,38 @@ impl Target {
     pub fn rdb(name: &str) -> Target {
         Target { name: name.into(), commands: false }
     }
+
+    /// Where it is written before it gets its name.
+    pub fn temporary(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("temp-export-{}.{}", std::process::id(), self.name))
+    }
 }
 
+const NOT_PLAIN: &str = "ERR the name must be a plain file name; the file is written into the data directory";
+
 impl Admin {
+    /// Why an export must not take this name: whatever it replaced would be lost.
+    fn owner_of(&self, name: &str) -> Option<&'static str> {
+        let path = self.shared.dir.join(name);
+        let is_ours = name.starts_with("shardis.") || name.starts_with("temp-export-") || is_shard_directory(name);
+        // Links are followed: the rename would replace the link, but what it leads to is in use under this name.
+        let is_file_of = |file: &Path| match (path.canonicalize(), file.canonicalize()) {
+            (Ok(path), Ok(file)) => path == file,
+            _ => false,
+        };
+        let of_config = [self.config.text("logfile"), self.config.text("pidfile"), self.config.text("aclfile")];
+        let used = of_config.into_iter().filter(|file| !file.is_empty()).map(Path::new).chain(self.config.file());
+        match path.symlink_metadata() {
+            _ if is_ours || name == self.config.text("appenddirname") => Some("is a name that the server itself uses"),
+            _ if used.into_iter().any(is_file_of) || self.remove_at_exit.iter().any(|file| is_file_of(file)) => {
+                Some("is a file of the running server")
+            }
+            Ok(found) if found.is_dir() => Some("is a directory"),
+            Ok(found) if !found.is_file() && !found.is_symlink() => Some("is there and is no file"),
+            _ => None,
+        }
+    }
+
     pub(super) fn export(&mut self, requester: Requester, args: &[&[u8]], shard: &mut Shard, now: i64) {
         let (default, commands) = match word(args[1]).as_str() {
             "rdb" => (self.config.text("dbfilename"), false),
@@ -43,15 +72,25 @@ impl Admin {
         };
         let name = match args[2..] {
             [] => default.to_string(),
-            [name] => String::from_utf8_lossy(name).into_owned(),
+            [name] => match std::str::from_utf8(name) {
+                Ok(name) => name.to_string(),
+                Err(_) => return self.error(requester, NOT_PLAIN),
+            },
             _ => return self.error(requester, "ERR syntax error, use EXPORT RDB|AOF [name]"),
         };
-        if name.is_empty() || name.contains('/') || name.starts_with('.') || name.contains('\0') || name.starts_with("shardis.") {
-            return self.error(requester, "ERR the name must be a plain file name; the file is written into the data directory");
+        if name.is_empty() || name.contains('/') || name.starts_with('.') || name.contains('\0') {
+            return self.error(requester, NOT_PLAIN);
+        }
+        if let Some(owner) = self.owner_of(&name) {
+            return self.error(requester, &format!("ERR '{name}' {owner}; give the export another name"));
         }
         let export = Some(Target { name, commands });
         self.order(Order { saving: Saving::Export, requester: Some(requester), export }, shard, now);
     }
+}
+
+fn is_shard_directory(name: &str) -> bool {
+    name.strip_prefix("shard-").is_some_and(|number| number.len() == 4 && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Merges the base on a thread of its own.
@@ -70,7 +109,7 @@ pub fn start(
 }
 
 fn write_file(dir: &Path, base: &Base, target: &Target) -> io::Result<()> {
-    let temporary = dir.join(format!("temp-export-{}.{}", std::process::id(), target.name));
+    let temporary = target.temporary(dir);
     let written = write_temporary(dir, base, &temporary).and_then(|()| std::fs::rename(&temporary, dir.join(&target.name)));
     if written.is_err() {
         _ = std::fs::remove_file(&temporary);

@@ -4,14 +4,29 @@
 use super::saves::Saving;
 use super::{Admin, Requester};
 use crate::server::{ShardStats, Told};
-use shards::shard::Shard;
+use shards::shard::{CallReport, Shard};
 use std::fmt::Write;
 
 use shards::commands::REDIS_VERSION as VERSION;
 
-const DEFAULT: [&str; 11] =
-    ["server", "clients", "memory", "persistence", "stats", "replication", "cpu", "modules", "errorstats", "cluster", "keyspace"];
-const EXTRA: [&str; 1] = ["commandstats"];
+/// All sections in the order of Redis.
+const SECTIONS: [&str; 13] = [
+    "server",
+    "clients",
+    "memory",
+    "persistence",
+    "stats",
+    "replication",
+    "cpu",
+    "modules",
+    "commandstats",
+    "errorstats",
+    "latencystats",
+    "cluster",
+    "keyspace",
+];
+/// Those that are shown only when they are asked for, by name or as `all`.
+const EXTRA: [&str; 2] = ["commandstats", "latencystats"];
 
 /// For the rates of INFO stats.
 #[derive(Default)]
@@ -79,8 +94,11 @@ impl Admin {
                 "repl_backlog_first_byte_offset" => 0, "repl_backlog_histlen" => 0,
             ),
             "cpu" => cpu(out),
+            "commandstats" => commandstats(&calls_of(stats), out),
+            "errorstats" => errorstats(&calls_of(stats), out),
+            "latencystats" => self.latencystats(&calls_of(stats), out),
             "cluster" => lines!(out, "cluster_enabled" => 0),
-            "keyspace" => keyspace(stats, out),
+            "keyspace" => keyspace(stats, now, out),
             _ => {}
         }
     }
@@ -97,22 +115,41 @@ impl Admin {
         let executable = std::env::current_exe().unwrap_or_default();
         let file = self.config.file().map_or_else(String::new, |path| path.display().to_string());
         lines!(out,
-            "redis_version" => VERSION, "redis_git_sha1" => "00000000", "redis_git_dirty" => 0, "redis_build_id" => "0",
+            "redis_version" => VERSION, "redis_git_sha1" => "00000000", "redis_git_dirty" => 0,
             "redis_mode" => "standalone", "os" => os, "arch_bits" => usize::BITS, "monotonic_clock" => "POSIX clock_gettime",
-            "multiplexing_api" => "epoll", "atomicvar_api" => "c11-builtin", "gcc_version" => "0.0.0",
+            "multiplexing_api" => "epoll",
             "process_id" => std::process::id(), "process_supervised" => "no", "run_id" => self.run_id,
             "tcp_port" => self.config.port(), "server_time_usec" => now * 1000,
             "uptime_in_seconds" => uptime_s, "uptime_in_days" => uptime_s / 86400,
             "hz" => self.config.text("hz"), "configured_hz" => self.config.text("hz"), "lru_clock" => (now / 1000) & 0xff_ffff,
             "executable" => executable.display(), "config_file" => file, "io_threads_active" => 0,
+            "listener0" => self.listeners(),
             "shardis_version" => env!("CARGO_PKG_VERSION"), "shards" => self.shared.shards,
         );
+    }
+
+    /// `name=tcp,bind=127.0.0.1,bind=-::1,port=6379`, and the same for a Unix socket.
+    fn listeners(&self) -> String {
+        let mut text = String::new();
+        let path = self.config.text("unixsocket");
+        if self.config.port() > 0 {
+            text.push_str("name=tcp");
+            self.config.text("bind").split_ascii_whitespace().for_each(|address| text.extend([",bind=", address]));
+            _ = write!(text, ",port={}", self.config.port());
+            if !path.is_empty() {
+                text.push_str("\r\nlistener1:");
+            }
+        }
+        if !path.is_empty() {
+            text.extend(["name=unix,bind=", path]);
+        }
+        text
     }
 
     fn clients(&self, stats: &[&ShardStats], out: &mut String) {
         let max = |field: fn(&ShardStats) -> u64| stats.iter().map(|stats| field(stats)).max().unwrap_or(0);
         lines!(out,
-            "connected_clients" => self.shared.client_count(), "cluster_connections" => 0, "maxclients" => self.maxclients,
+            "connected_clients" => self.shared.client_count(), "cluster_connections" => 0, "maxclients" => self.config.text("maxclients"),
             "client_recent_max_input_buffer" => max(|stats| stats.input_max),
             "client_recent_max_output_buffer" => max(|stats| stats.output_max),
             "blocked_clients" => 0, "tracking_clients" => 0, "clients_in_timeout_table" => 0,
@@ -126,24 +163,36 @@ impl Admin {
     fn memory(&self, stats: &[&ShardStats], out: &mut String) {
         let memory = Memory::read();
         let maxmemory: u64 = self.config.number("maxmemory");
-        let keys = sum(stats, |stats| stats.keys.iter().map(|(keys, _)| keys).sum());
+        let dataset = sum(stats, |stats| stats.memory);
+        let startup = self.report.startup_memory;
+        let above_startup = memory.resident.saturating_sub(startup).max(1);
+        let keys = sum(stats, |stats| stats.keys.iter().map(|db| db.keys).sum());
         lines!(out,
             "used_memory" => memory.resident, "used_memory_human" => human(memory.resident),
             "used_memory_rss" => memory.resident, "used_memory_rss_human" => human(memory.resident),
             "used_memory_peak" => memory.peak, "used_memory_peak_human" => human(memory.peak),
             "used_memory_peak_perc" => format!("{:.2}%", memory.resident as f64 * 100.0 / memory.peak.max(1) as f64),
+            "used_memory_overhead" => memory.resident.saturating_sub(dataset), "used_memory_startup" => startup,
+            "used_memory_dataset" => dataset,
+            "used_memory_dataset_perc" => format!("{:.2}%", (dataset as f64 * 100.0 / above_startup as f64).min(100.0)),
             "number_of_keys" => keys,
             "total_system_memory" => memory.total, "total_system_memory_human" => human(memory.total),
-            "used_memory_lua" => 0, "used_memory_scripts" => 0,
+            "used_memory_lua" => 0, "used_memory_vm_eval" => 0, "used_memory_lua_human" => "0B", "used_memory_scripts_eval" => 0,
+            "number_of_cached_scripts" => 0, "number_of_functions" => 0, "number_of_libraries" => 0,
+            "used_memory_vm_functions" => 0, "used_memory_vm_total" => 0, "used_memory_vm_total_human" => "0B",
+            "used_memory_functions" => 0, "used_memory_scripts" => 0, "used_memory_scripts_human" => "0B",
             "maxmemory" => maxmemory, "maxmemory_human" => human(maxmemory), "maxmemory_policy" => self.config.text("maxmemory-policy"),
-            "mem_fragmentation_ratio" => "1.00", "mem_clients_normal" => 0, "mem_clients_slaves" => 0, "mem_aof_buffer" => 0,
+            // What is used is measured as what is resident.
+            "mem_fragmentation_ratio" => "1.00", "mem_fragmentation_bytes" => 0, "mem_not_counted_for_evict" => 0,
+            "mem_replication_backlog" => 0, "mem_total_replication_buffers" => 0, "mem_clients_slaves" => 0,
+            "mem_clients_normal" => sum(stats, |stats| stats.client_bytes), "mem_cluster_links" => 0,
             "mem_allocator" => "mimalloc", "active_defrag_running" => 0, "lazyfree_pending_objects" => 0, "lazyfreed_objects" => 0,
         );
     }
 
     fn persistence(&self, stats: &[&ShardStats], shard: &Shard, now: i64, out: &mut String) {
         let saves = &self.saves;
-        let is_saving = saves.is_running(&[Saving::Save, Saving::BgSave, Saving::Export]);
+        let is_saving = saves.is_running(&[Saving::Save, Saving::Final, Saving::BgSave, Saving::Export]);
         let is_rewriting = saves.is_running(&[Saving::Rewrite]);
         let since = saves.current.as_ref().map_or(-1, |(_, since_ms)| (now - since_ms) / 1000);
         let seconds = |duration_ms: Option<i64>| duration_ms.map_or(-1, |ms| ms / 1000);
@@ -151,26 +200,27 @@ impl Admin {
         let logging = shard.coordinator().is_some_and(|coordinator| coordinator.logging());
         let refusing = stats.iter().find_map(|stats| stats.refusing.as_ref());
         lines!(out,
-            "loading" => 0, "async_loading" => 0, "current_cow_peak" => 0, "current_cow_size" => 0, "current_cow_size_age" => 0,
-            "current_fork_perc" => "0.00", "current_save_keys_processed" => 0, "current_save_keys_total" => 0,
-            "rdb_changes_since_last_save" => saves.changes - saves.saved_changes, "rdb_bgsave_in_progress" => is_saving as u8,
+            "loading" => self.reloading.is_some() as u8, "async_loading" => 0, "current_cow_peak" => 0, "current_cow_size" => 0, "current_cow_size_age" => 0,
+            "current_fork_perc" => "0.00", "current_save_keys_processed" => sum(stats, |stats| stats.save_progress.0),
+            "current_save_keys_total" => sum(stats, |stats| stats.save_progress.1),
+            "rdb_changes_since_last_save" => saves.changes, "rdb_bgsave_in_progress" => is_saving as u8,
             "rdb_last_save_time" => saves.last_save_ms / 1000, "rdb_last_bgsave_status" => status(saves.last_ok),
             "rdb_last_bgsave_time_sec" => seconds(saves.last_duration_ms),
             "rdb_current_bgsave_time_sec" => if is_saving { since } else { -1 },
-            "rdb_saves" => saves.saves, "rdb_last_cow_size" => 0, "rdb_last_load_keys_expired" => 0, "rdb_last_load_keys_loaded" => 0,
+            "rdb_saves" => saves.saves, "rdb_last_cow_size" => 0, "rdb_last_load_keys_expired" => 0, "rdb_last_load_keys_loaded" => self.report.keys_loaded,
             "aof_enabled" => logging as u8, "aof_rewrite_in_progress" => is_rewriting as u8,
             "aof_rewrite_scheduled" => saves.is_queued(Saving::Rewrite) as u8,
             "aof_last_rewrite_time_sec" => seconds(saves.last_rewrite_duration_ms),
             "aof_current_rewrite_time_sec" => if is_rewriting { since } else { -1 },
             "aof_last_bgrewrite_status" => status(saves.last_rewrite_ok), "aof_rewrites" => saves.rewrites,
-            "aof_rewrites_consecutive_failures" => 0, "aof_last_write_status" => status(refusing.is_none()), "aof_last_cow_size" => 0,
+            "aof_rewrites_consecutive_failures" => saves.rewrite_failures_in_a_row, "aof_last_write_status" => status(refusing.is_none()), "aof_last_cow_size" => 0,
             "module_fork_in_progress" => 0, "module_fork_last_cow_size" => 0,
         );
         if logging {
             let pending = sum(stats, |stats| stats.committed_behind);
             lines!(out,
                 "aof_current_size" => saves.base_bytes + saves.log_size(), "aof_base_size" => saves.base_bytes,
-                "aof_pending_rewrite" => 0, "aof_buffer_length" => 0, "aof_pending_bio_fsync" => 0, "aof_delayed_fsync" => 0,
+                "aof_pending_rewrite" => 0,
                 "aof_records_not_committed" => pending, "aof_fsyncs" => sum(stats, |stats| stats.log_syncs),
             );
         }
@@ -199,14 +249,40 @@ impl Admin {
             "total_net_repl_input_bytes" => 0, "total_net_repl_output_bytes" => 0,
             "instantaneous_input_kbps" => format!("{:.2}", net_in as f64 / 1024.0),
             "instantaneous_output_kbps" => format!("{:.2}", net_out as f64 / 1024.0),
+            "instantaneous_input_repl_kbps" => "0.00", "instantaneous_output_repl_kbps" => "0.00",
             "rejected_connections" => self.rejected, "sync_full" => 0, "sync_partial_ok" => 0, "sync_partial_err" => 0,
-            "expired_keys" => sum(stats, |stats| stats.expired), "expired_stale_perc" => "0.00",
-            "expired_time_cap_reached_count" => 0, "evicted_keys" => 0, "evicted_clients" => 0,
+            "expired_keys" => sum(stats, |stats| stats.expired),             "expired_time_cap_reached_count" => 0, "evicted_keys" => 0, "evicted_clients" => 0,
+            "total_eviction_exceeded_time" => 0, "current_eviction_exceeded_time" => 0,
             "keyspace_hits" => sum(stats, |stats| stats.hits), "keyspace_misses" => sum(stats, |stats| stats.misses),
             "pubsub_channels" => 0, "pubsub_patterns" => 0, "pubsubshard_channels" => 0, "latest_fork_usec" => 0, "total_forks" => 0,
-            "unexpected_error_replies" => 0, "total_error_replies" => sum(stats, |stats| stats.protocol_errors),
-            "acl_access_denied_auth" => 0, "eventloop_cycles" => sum(stats, |stats| stats.passes),
+            "migrate_cached_sockets" => 0, "slave_expires_tracked_keys" => 0, "active_defrag_hits" => 0, "active_defrag_misses" => 0,
+            "active_defrag_key_hits" => 0, "active_defrag_key_misses" => 0, "total_active_defrag_time" => 0,
+            "current_active_defrag_time" => 0, "tracking_total_keys" => 0, "tracking_total_items" => 0, "tracking_total_prefixes" => 0,
+            "unexpected_error_replies" => 0, "total_error_replies" => sum(stats, |stats| stats.errors),
+            "dump_payload_sanitizations" => 0, "total_reads_processed" => sum(stats, |stats| stats.reads),
+            "total_writes_processed" => sum(stats, |stats| stats.writes), "io_threaded_reads_processed" => 0,
+            "io_threaded_writes_processed" => 0,
+            "client_query_buffer_limit_disconnections" => sum(stats, |stats| stats.query_disconnections),
+            "client_output_buffer_limit_disconnections" => 0, "reply_buffer_shrinks" => 0, "reply_buffer_expands" => 0,
+            "eventloop_cycles" => sum(stats, |stats| stats.passes),
+            "acl_access_denied_auth" => sum(stats, |stats| stats.calls.errors.get(&b"WRONGPASS"[..]).copied().unwrap_or(0)),
+            "acl_access_denied_cmd" => 0, "acl_access_denied_key" => 0, "acl_access_denied_channel" => 0,
         );
+    }
+
+    fn latencystats(&self, report: &CallReport, out: &mut String) {
+        if !self.config.flag("latency-tracking") {
+            return;
+        }
+        let percentiles: Vec<f64> =
+            self.config.text("latency-tracking-info-percentiles").split(' ').filter_map(|word| word.parse().ok()).collect();
+        for (name, command) in &report.commands {
+            let value = |percent: &f64| Some(format!("p{percent}={:.3}", command.percentile_ns(*percent)? as f64 / 1000.0));
+            let values: Option<Vec<String>> = percentiles.iter().map(value).collect();
+            if let Some(values) = values.filter(|_| command.calls > 0) {
+                _ = write!(out, "latency_percentiles_usec_{name}:{}\r\n", values.join(","));
+            }
+        }
     }
 
     fn sample(&mut self, stats: &[&ShardStats], now: i64) {
@@ -224,48 +300,82 @@ impl Admin {
 }
 
 fn sections(wanted: &[String]) -> Vec<&'static str> {
-    let mut found: Vec<&'static str> = Vec::new();
-    let mut add = |name: &'static str| {
-        if !found.contains(&name) {
-            found.push(name);
-        }
+    let is_wanted = |name: &str| {
+        let by_default = !EXTRA.contains(&name);
+        let matches = |word: &String| match word.as_str() {
+            "default" => by_default,
+            "all" | "everything" => true,
+            word => word == name,
+        };
+        if wanted.is_empty() { by_default } else { wanted.iter().any(matches) }
     };
-    if wanted.is_empty() {
-        return DEFAULT.to_vec();
-    }
-    for word in wanted {
-        match word.as_str() {
-            "default" => DEFAULT.iter().for_each(|name| add(name)),
-            "all" | "everything" => DEFAULT.iter().chain(&EXTRA).for_each(|name| add(name)),
-            word => DEFAULT.iter().chain(&EXTRA).filter(|name| **name == word).for_each(|name| add(name)),
-        }
-    }
-    found
+    SECTIONS.into_iter().filter(|name| is_wanted(name)).collect()
 }
 
-fn keyspace(stats: &[&ShardStats], out: &mut String) {
+fn keyspace(stats: &[&ShardStats], now: i64, out: &mut String) {
     let databases = stats.iter().map(|stats| stats.keys.len()).max().unwrap_or(0);
     for db in 0..databases {
-        let count = |field: fn(&(u64, u64)) -> u64| sum(stats, |stats| stats.keys.get(db).map_or(0, field));
-        let (keys, expires) = (count(|counts| counts.0), count(|counts| counts.1));
+        let of_db = || stats.iter().filter_map(|stats| stats.keys.get(db));
+        let (keys, expires): (u64, u64) = (of_db().map(|db| db.keys).sum(), of_db().map(|db| db.expires).sum());
+        // Redis estimates it by samples; here it is exact.
+        let at_ms = of_db().map(|db| db.expire_sum_ms).sum::<i128>() / expires.max(1) as i128;
+        let avg_ttl = if expires > 0 { (at_ms - now as i128).max(0) } else { 0 };
         if keys > 0 {
-            _ = write!(out, "db{db}:keys={keys},expires={expires},avg_ttl=0\r\n");
+            _ = write!(out, "db{db}:keys={keys},expires={expires},avg_ttl={avg_ttl}\r\n");
         }
+    }
+}
+
+fn calls_of(stats: &[&ShardStats]) -> CallReport {
+    let mut calls = CallReport::default();
+    stats.iter().for_each(|stats| calls.merge(&stats.calls));
+    calls
+}
+
+fn commandstats(report: &CallReport, out: &mut String) {
+    for (name, command) in &report.commands {
+        if command.calls == 0 && command.rejected == 0 && command.failed == 0 {
+            continue;
+        }
+        // What was measured stands for all calls; a command that was always within a pipeline may not have been measured yet.
+        let usec = command.time_ns / 1000;
+        let per_call = if command.calls == 0 { 0.0 } else { usec as f64 / command.calls as f64 };
+        _ = write!(
+            out,
+            "cmdstat_{name}:calls={},usec={usec},usec_per_call={per_call:.2},rejected_calls={},failed_calls={}\r\n",
+            command.calls, command.rejected, command.failed
+        );
+    }
+}
+
+fn errorstats(report: &CallReport, out: &mut String) {
+    for (kind, count) in &report.errors {
+        _ = write!(out, "errorstat_{}:count={count}\r\n", String::from_utf8_lossy(kind));
     }
 }
 
 /// From /proc: CPU time of the process, in seconds.
 fn cpu(out: &mut String) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let fields: Vec<f64> = after_name.split_ascii_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect();
+    let fields_of = |path: &str| -> Vec<f64> {
+        let stat = std::fs::read_to_string(path).unwrap_or_default();
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        after_name.split_ascii_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect()
+    };
+    // The main thread of Redis is the one that answers.
+    let (fields, thread) = (fields_of("/proc/self/stat"), fields_of("/proc/thread-self/stat"));
     let ticks = rustix::param::clock_ticks_per_second() as f64;
-    let seconds = |index: usize| format!("{:.6}", fields.get(index).unwrap_or(&0.0) / ticks);
+    let seconds = |fields: &[f64], index: usize| format!("{:.6}", fields.get(index).unwrap_or(&0.0) / ticks);
     // Fields 14 to 17 of proc(5), counted here from the third.
     lines!(out,
-        "used_cpu_sys" => seconds(12), "used_cpu_user" => seconds(11),
-        "used_cpu_sys_children" => seconds(14), "used_cpu_user_children" => seconds(13),
+        "used_cpu_sys" => seconds(&fields, 12), "used_cpu_user" => seconds(&fields, 11),
+        "used_cpu_sys_children" => seconds(&fields, 14), "used_cpu_user_children" => seconds(&fields, 13),
+        "used_cpu_sys_main_thread" => seconds(&thread, 12), "used_cpu_user_main_thread" => seconds(&thread, 11),
     );
+}
+
+/// Bytes of this process.
+pub fn resident_memory() -> u64 {
+    Memory::read().resident
 }
 
 struct Memory {

@@ -10,15 +10,19 @@ mod config;
 mod debug;
 mod export;
 mod info;
+mod reload;
 mod saves;
 
 pub use config::fsync_mode;
+pub use info::resident_memory;
+pub use reload::Slots;
 
 use crate::config::Config;
 use crate::server::{AdminRequest, Control, Question, ServerMessage, Shared, Told};
 use saves::Saves;
 use shards::commands::EngineCommand;
 use shards::ids::{ConnId, ShardId};
+use shards::keyspace::Keyspace;
 use shards::recovery::{Crash, Opened};
 use shards::resp::{Protocol, Reply};
 use shards::shard::Shard;
@@ -47,7 +51,13 @@ enum Then {
     Ok(Requester),
     Info(Requester, Vec<String>),
     ListClients(Requester),
-    KilledClients { requester: Requester, is_old_form: bool },
+    KilledClients {
+        requester: Requester,
+        is_old_form: bool,
+    },
+    /// DEBUG RELOAD: whether keys are in memory and in the files; every shard has taken its keys.
+    Compared(Slots),
+    Reloaded(Slots),
     Watch,
     Nothing,
 }
@@ -56,6 +66,8 @@ enum Then {
 enum Purpose {
     Snapshot,
     Config(Box<config::Pending>),
+    StandStill(reload::Reload),
+    GoOn { requester: Requester, is_ok: bool },
     Stop,
 }
 
@@ -66,10 +78,13 @@ pub struct StartReport {
     pub found: String,
     pub crash: &'static str,
     pub mark: Option<u64>,
+    pub keys_loaded: u64,
+    /// Resident bytes before anything was loaded.
+    pub startup_memory: u64,
 }
 
 impl StartReport {
-    pub fn of(opened: &Opened) -> StartReport {
+    pub fn of(opened: &Opened, startup_memory: u64) -> StartReport {
         let cuts = opened.decision.iter().flat_map(|decision| &decision.cuts);
         let (records, bytes) = cuts.fold((0, 0), |(records, bytes), cut| {
             (records + cut.records, bytes + cut.tail.as_ref().map_or(0, |tail| tail.bytes))
@@ -82,14 +97,15 @@ impl StartReport {
             Some(Crash::PowerLoss(_)) => "power-loss",
         };
         let mark = decision.and_then(|decision| decision.mark).map(|seq| seq.0);
-        StartReport { cut_records: records, cut_bytes: bytes, found: opened.summary(), crash, mark }
+        let keys_of = |keyspace: &Keyspace| (0..keyspace.databases()).map(|db| keyspace.stats(db).keys).sum::<u64>();
+        let keys_loaded = opened.keyspaces.iter().map(keys_of).sum();
+        StartReport { cut_records: records, cut_bytes: bytes, found: opened.summary(), crash, mark, keys_loaded, startup_memory }
     }
 }
 
 pub struct Admin {
     /// For the loop to send, in this order.
     pub outgoing: Vec<(ShardId, ServerMessage)>,
-    pub maxclients: u32,
     pub rejected: u64,
     config: Arc<Config>,
     new_config: Option<Arc<Config>>,
@@ -102,7 +118,11 @@ pub struct Admin {
     saves: Saves,
     shutdown: Option<saves::Shutdown>,
     next_follow_ms: i64,
+    /// While files are read back.
+    reloading: Option<reload::Reload>,
     cpu: info::CpuClock,
+    /// What an export under way has written so far.
+    exporting: Option<PathBuf>,
     /// Removed at the end.
     remove_at_exit: Vec<PathBuf>,
 }
@@ -112,13 +132,11 @@ impl Admin {
         config: Arc<Config>,
         shared: Arc<Shared>,
         report: StartReport,
-        maxclients: u32,
         remove_at_exit: Vec<PathBuf>,
         now_ms: i64,
     ) -> Admin {
         Admin {
             outgoing: Vec::new(),
-            maxclients,
             rejected: 0,
             config,
             new_config: None,
@@ -131,7 +149,9 @@ impl Admin {
             saves: Saves::new(now_ms),
             shutdown: None,
             next_follow_ms: now_ms,
+            reloading: None,
             cpu: info::CpuClock::default(),
+            exporting: None,
             remove_at_exit,
         }
     }
@@ -157,7 +177,7 @@ impl Admin {
             },
             EngineCommand::Info => {
                 let sections = args[1..].iter().map(|arg| String::from_utf8_lossy(arg).to_ascii_lowercase()).collect();
-                self.ask(Question::Stats, Then::Info(requester, sections));
+                self.ask(Question::StatsAndCalls, Then::Info(requester, sections));
             }
             EngineCommand::Save => self.save(requester, shard, now),
             EngineCommand::BgSave => self.bgsave(requester, &args, shard, now),
@@ -168,7 +188,7 @@ impl Admin {
             }
             EngineCommand::Export => self.export(requester, &args, shard, now),
             EngineCommand::Shutdown => self.shutdown_command(requester, &args, shard, now),
-            EngineCommand::Debug => self.debug(requester, &args, request.is_local),
+            EngineCommand::Debug => self.debug(requester, &args, request.is_local, shard),
             EngineCommand::ClientList => self.client_list(requester, &args),
             EngineCommand::ClientKill => self.client_kill(requester, &args),
             EngineCommand::ClientPause => self.client_pause(requester, &args, now),
@@ -182,6 +202,7 @@ impl Admin {
         match control {
             Control::Signal(name) => self.signal(name, shard, now),
             Control::Exported { id, outcome } => self.exported(id, outcome, shard, now),
+            Control::ReadBack(outcome) => self.was_read_back(outcome, shard),
         }
     }
 
@@ -189,6 +210,8 @@ impl Admin {
         match self.jobs.remove(&job) {
             Some(Purpose::Snapshot) => self.snapshot_done(outcome, shard, now),
             Some(Purpose::Config(pending)) => self.config_job_done(*pending, outcome, shard),
+            Some(Purpose::StandStill(reload)) => self.stands_still(reload, outcome, shard, now),
+            Some(Purpose::GoOn { requester, is_ok }) => self.goes_on(requester, is_ok),
             Some(Purpose::Stop) => self.stopped(outcome, shard),
             None => {}
         }
@@ -247,6 +270,8 @@ impl Admin {
             Then::Info(requester, sections) => self.info(requester, &sections, &told, shard, now),
             Then::ListClients(requester) => self.clients_listed(requester, told),
             Then::KilledClients { requester, is_old_form } => self.clients_killed(requester, is_old_form, &told),
+            Then::Compared(slots) => self.compared(slots, &told, shard),
+            Then::Reloaded(slots) => self.keys_taken(slots, shard),
             Then::Watch => self.watched(&told, shard, now),
             Then::Nothing => {}
         }

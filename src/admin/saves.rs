@@ -20,6 +20,8 @@ const FORCED_STOP_MS: i64 = 1000;
 pub enum Saving {
     /// Answered when it is done.
     Save,
+    /// The last one, before the server stops.
+    Final,
     /// Answered at once.
     BgSave,
     Rewrite,
@@ -35,8 +37,8 @@ pub struct Order {
 }
 
 pub struct Shutdown {
-    requester: Option<Requester>,
-    saves: bool,
+    /// Who is answered when it fails or is aborted.
+    requesters: Vec<Requester>,
     urgency: Urgency,
     /// Then the process ends, whatever the log does.
     deadline_ms: Option<i64>,
@@ -58,6 +60,7 @@ pub struct Saves {
     pub last_save_ms: i64,
     pub last_ok: bool,
     pub last_rewrite_ok: bool,
+    pub rewrite_failures_in_a_row: u64,
     pub current: Option<(Order, i64)>,
     pub last_duration_ms: Option<i64>,
     pub last_rewrite_duration_ms: Option<i64>,
@@ -67,10 +70,8 @@ pub struct Saves {
     export_id: u64,
     failed_at_ms: i64,
     next_watch_ms: i64,
-    /// Changes of all shards, and how many of them the last base holds.
+    /// Changes of all shards that no base holds.
     pub changes: u64,
-    pub saved_changes: u64,
-    changes_at_start: Option<u64>,
     log_bytes: u64,
     pub log_bytes_at_base: u64,
     pub base_bytes: u64,
@@ -83,6 +84,7 @@ impl Saves {
             last_save_ms: now_ms,
             last_ok: true,
             last_rewrite_ok: true,
+            rewrite_failures_in_a_row: 0,
             current: None,
             last_duration_ms: None,
             last_rewrite_duration_ms: None,
@@ -93,8 +95,6 @@ impl Saves {
             failed_at_ms: 0,
             next_watch_ms: 0,
             changes: 0,
-            saved_changes: 0,
-            changes_at_start: None,
             log_bytes: 0,
             log_bytes_at_base: 0,
             base_bytes: 0,
@@ -118,7 +118,7 @@ impl Saves {
 
 impl Admin {
     pub(super) fn save(&mut self, requester: Requester, shard: &mut Shard, now: i64) {
-        if self.saves.is_running(&[Saving::Save, Saving::BgSave]) {
+        if self.saves.is_running(&[Saving::Save, Saving::Final, Saving::BgSave]) {
             return self.error(requester, "ERR Background save already in progress");
         }
         let export = self.export_on_save();
@@ -131,7 +131,7 @@ impl Admin {
             [option] if word(option) == "schedule" => true,
             _ => return self.error(requester, "ERR syntax error"),
         };
-        if self.saves.is_running(&[Saving::Save, Saving::BgSave]) {
+        if self.saves.is_running(&[Saving::Save, Saving::Final, Saving::BgSave]) {
             return self.error(requester, "ERR Background save already in progress");
         }
         let is_busy = self.saves.current.is_some();
@@ -142,6 +142,9 @@ impl Admin {
         }
         let text = if is_busy { "Background saving scheduled" } else { "Background saving started" };
         self.answer(requester, |reply| reply.simple(text));
+        if self.saves.is_queued(Saving::BgSave) {
+            return;
+        }
         let export = self.export_on_save();
         self.order(Order { saving: Saving::BgSave, requester: None, export }, shard, now);
     }
@@ -175,20 +178,18 @@ impl Admin {
         };
         let format = if commands { BaseFormat::Commands } else { BaseFormat::Rdb };
         self.saves.current = Some((order, now));
-        // What is written from now on may or may not be in the base; counting it as unsaved errs on the safe side.
-        self.saves.saved_changes = self.saves.changes;
         self.start_job(Job::Snapshot { format, start_log: false }, Purpose::Snapshot, shard);
     }
 
     pub(super) fn snapshot_done(&mut self, outcome: Result<(), String>, shard: &mut Shard, now: i64) {
         if outcome.is_ok() {
-            self.saves.log_bytes_at_base = self.saves.log_bytes;
+            self.base_is_new(shard);
             let base = shard.coordinator().and_then(|coordinator| coordinator.manifest().base.as_ref());
-            self.saves.base_bytes = base.map_or(0, |base| base.files.iter().map(|file| file.bytes).sum());
             if let Some((Order { export: Some(target), .. }, _)) = &self.saves.current {
                 let base = base.expect("a snapshot leaves a base").clone();
                 self.saves.export_id += 1;
                 let id = self.saves.export_id;
+                self.exporting = Some(target.temporary(&self.shared.dir));
                 let started = export::start(self.shared.clone(), base, target.clone(), move |shared, outcome| {
                     shared.control(Control::Exported { id, outcome });
                 });
@@ -199,6 +200,13 @@ impl Admin {
             }
         }
         self.finish_order(outcome.map(|()| String::new()), shard, now);
+    }
+
+    /// What the size of the log is compared with.
+    pub(super) fn base_is_new(&mut self, shard: &Shard) {
+        self.saves.log_bytes_at_base = self.saves.log_bytes;
+        let base = shard.coordinator().and_then(|coordinator| coordinator.manifest().base.as_ref());
+        self.saves.base_bytes = base.map_or(0, |base| base.files.iter().map(|file| file.bytes).sum());
     }
 
     pub(super) fn exported(&mut self, id: u64, outcome: Result<String, String>, shard: &mut Shard, now: i64) {
@@ -213,9 +221,10 @@ impl Admin {
     fn finish_order(&mut self, outcome: Result<String, String>, shard: &mut Shard, now: i64) {
         let Some((order, since_ms)) = self.saves.current.take() else { return };
         self.note_outcome(order.saving, outcome.is_ok(), now - since_ms, now);
+        self.exporting = None;
         match &outcome {
             Ok(_) => journal::notice(match order.saving {
-                Saving::Save => "DB saved on disk",
+                Saving::Save | Saving::Final => "DB saved on disk",
                 Saving::BgSave => "Background saving terminated with success",
                 Saving::Rewrite => "Background AOF rewrite terminated with success",
                 Saving::Export => "Export terminated with success",
@@ -228,7 +237,11 @@ impl Admin {
                 Err(cause) => self.error(requester, &format!("ERR {cause}")),
             }
         }
-        if let Some(shutdown) = self.shutdown.take_if(|shutdown| shutdown.saves && !shutdown.stopping) {
+        // Not one that was given up for this shutdown, or left over from an aborted one.
+        if order.saving == Saving::Final
+            && !self.saves.is_queued(Saving::Final)
+            && let Some(shutdown) = self.shutdown.take_if(|shutdown| !shutdown.stopping)
+        {
             self.saved_for_shutdown(shutdown, outcome.is_ok(), shard, now);
         }
         self.next_order(shard, now);
@@ -238,6 +251,7 @@ impl Admin {
         let saves = &mut self.saves;
         if saving == Saving::Rewrite {
             saves.last_rewrite_ok = is_ok;
+            saves.rewrite_failures_in_a_row = if is_ok { 0 } else { saves.rewrite_failures_in_a_row + 1 };
             saves.last_rewrite_duration_ms = Some(duration_ms);
             saves.rewrites += is_ok as u64;
         } else {
@@ -273,7 +287,7 @@ impl Admin {
             return;
         }
         let logging = shard.coordinator().is_some_and(|coordinator| coordinator.logging());
-        let unsaved = self.saves.changes - self.saves.saved_changes;
+        let unsaved = self.saves.changes;
         let age_s = (now - self.saves.last_save_ms) / 1000;
         let is_due = |point: &SavePoint| unsaved >= point.changes && age_s as u64 > point.seconds;
         // As Redis, with a log too: the base is what the next start reads first, and the log behind it is short.
@@ -304,9 +318,7 @@ impl Admin {
     pub(super) fn count_changes(&mut self, told: &[Told]) {
         let stats: Vec<&ShardStats> =
             told.iter().filter_map(|told| if let Told::Stats(stats) = told { Some(&**stats) } else { None }).collect();
-        let changes: u64 = stats.iter().map(|stats| stats.changes).sum();
-        let loaded = *self.saves.changes_at_start.get_or_insert(changes);
-        self.saves.changes = changes - loaded;
+        self.saves.changes = stats.iter().map(|stats| stats.changes_unsaved).sum();
         self.saves.log_bytes = stats.iter().map(|stats| stats.log_bytes).sum();
     }
 
@@ -330,7 +342,11 @@ impl Admin {
         }
         if abort {
             return match self.shutdown.take_if(|shutdown| !shutdown.stopping) {
-                Some(_) => self.ok(requester),
+                Some(shutdown) => {
+                    journal::warning("Shutdown manually aborted.");
+                    self.ok(requester);
+                    self.shutdown_failed(&shutdown);
+                }
                 None => self.error(requester, "ERR No shutdown in progress."),
             };
         }
@@ -341,9 +357,15 @@ impl Admin {
     }
 
     pub(super) fn signal(&mut self, name: &str, shard: &mut Shard, now: i64) {
-        if self.shutdown.is_some() {
-            journal::warning(&format!("You insist... exiting now. (Received {name} again.)"));
-            self.exit(1);
+        if let Some(shutdown) = &mut self.shutdown {
+            // As Redis: Ctrl+C twice means it. SIGTERM may well come twice (`timeout`, a service manager and its group) and must not
+            // cost what has not been saved.
+            if name == "SIGINT" {
+                journal::warning("You insist... exiting now.");
+                self.exit(1);
+            }
+            shutdown.urgency.insists = true;
+            return;
         }
         journal::warning(&format!("Received {name} scheduling shutdown..."));
         let option = self.config.text(if name == "SIGINT" { "shutdown-on-sigint" } else { "shutdown-on-sigterm" }).to_string();
@@ -356,20 +378,48 @@ impl Admin {
     }
 
     fn begin_shutdown(&mut self, requester: Option<Requester>, saves: bool, urgency: Urgency, shard: &mut Shard, now: i64) {
-        if self.shutdown.is_some() {
-            return;
+        if let Some(shutdown) = &mut self.shutdown {
+            // Already on the way.
+            return shutdown.requesters.extend(requester);
         }
+        self.cancel_saves(shard, now);
         // With a log everything is kept already; the save of Redis would only write it twice.
         let logging = shard.coordinator().is_some_and(|coordinator| coordinator.logging());
         let saves = saves && !logging;
-        self.shutdown = Some(Shutdown { requester, saves, urgency, deadline_ms: None, stopping: false });
+        let requesters = requester.into_iter().collect();
+        self.shutdown = Some(Shutdown { requesters, urgency, deadline_ms: None, stopping: false });
         if saves {
             journal::notice("Saving the final RDB snapshot before exiting.");
             // A save takes as long as it takes, if the disk answers.
             let export = self.export_on_save();
-            self.order(Order { saving: Saving::Save, requester: None, export }, shard, now);
+            self.order(Order { saving: Saving::Final, requester: None, export }, shard, now);
         } else {
             self.stop(shard, now);
+        }
+    }
+
+    /// As Redis kills a child that saves: nobody waits for what a stop makes needless. What was durable before, counts.
+    fn cancel_saves(&mut self, shard: &mut Shard, now: i64) {
+        let Some((order, _)) = &self.saves.current else { return };
+        journal::warning(match order.saving {
+            Saving::Rewrite => "There is a rewrite of the AOF under way. Giving it up.",
+            _ => "There is a save under way. Giving it up.",
+        });
+        for requester in std::mem::take(&mut self.saves.queue).into_iter().filter_map(|order| order.requester) {
+            self.error(requester, "ERR The server is shutting down");
+        }
+        if let Some(temporary) = self.exporting.clone() {
+            // The base is there; the helper thread ends with the process.
+            self.remove_at_exit.push(temporary);
+            self.saves.export_id += 1;
+            return self.finish_order(Err("the server is shutting down".into()), shard, now);
+        }
+        shard.cancel_snapshots();
+    }
+
+    fn shutdown_failed(&mut self, shutdown: &Shutdown) {
+        for requester in &shutdown.requesters {
+            self.error(*requester, "ERR Errors trying to SHUTDOWN. Check logs.");
         }
     }
 
@@ -379,9 +429,7 @@ impl Admin {
             return self.stop(shard, now);
         }
         journal::warning("Error trying to save the DB, can't exit.");
-        if let Some(requester) = shutdown.requester {
-            self.error(requester, "ERR Errors trying to SHUTDOWN. Check logs.");
-        }
+        self.shutdown_failed(&shutdown);
     }
 
     fn stop(&mut self, shard: &mut Shard, now: i64) {
@@ -403,7 +451,8 @@ impl Admin {
             self.exit(0)
         };
         journal::warning(&format!("The log could not be made durable: {cause}"));
-        let Some(Shutdown { requester, urgency, .. }) = self.shutdown.take() else { return };
+        let Some(shutdown) = self.shutdown.take() else { return };
+        let urgency = shutdown.urgency;
         let coordinator = shard.coordinator().expect("shard 0");
         // Everything is durable and the manifest may say so already: there is no way back.
         let is_too_late = coordinator.stopped();
@@ -412,9 +461,7 @@ impl Admin {
             self.exit(1);
         }
         journal::warning("Errors trying to shut down the server. Check the logs for more information.");
-        if let Some(requester) = requester {
-            self.error(requester, "ERR Errors trying to SHUTDOWN. Check logs.");
-        }
+        self.shutdown_failed(&shutdown);
     }
 
     pub(super) fn watch_shutdown(&mut self, now: i64) {

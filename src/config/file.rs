@@ -1,9 +1,9 @@
 //! Reads a configuration file: one directive per line, `#` comments, quoted words, `include`.
 
 use super::Config;
-use super::glob;
 use super::kind::Kind;
 use super::table::{DIRECTIVES, find};
+use shards::commands::glob_matches;
 use shards::rdb::quoting::split_words;
 use std::collections::HashSet;
 use std::fmt;
@@ -104,6 +104,9 @@ impl Loader {
             self.config.lines.push((index, words.into_iter().map(String::from).collect()));
         }
         self.config.texts[index] = text;
+        if DIRECTIVES[index].name == "rename-command" {
+            self.config.command_names()?;
+        }
         Ok(())
     }
 }
@@ -124,7 +127,7 @@ fn matching_files(pattern: &str) -> Vec<PathBuf> {
     let (dir, name_pattern) =
         pattern.rsplit_once('/').map_or((".", pattern), |(dir, name)| (if dir.is_empty() { "/" } else { dir }, name));
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let matches = |name: &str| glob::matches(name_pattern.as_bytes(), name.as_bytes()) && !name.starts_with('.');
+    let matches = |name: &str| glob_matches(name_pattern.as_bytes(), name.as_bytes(), true) && !name.starts_with('.');
     let mut files: Vec<PathBuf> =
         entries.filter(|entry| entry.file_name().to_str().is_some_and(matches)).map(|entry| entry.path()).collect();
     files.sort();

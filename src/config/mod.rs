@@ -14,7 +14,6 @@
 
 mod args;
 mod file;
-mod glob;
 mod kind;
 mod rewrite;
 mod set;
@@ -22,10 +21,10 @@ mod table;
 mod words;
 
 pub use args::{Start, from_args};
-pub use file::FileError;
-pub use set::{Change, set_error};
+pub use set::set_error;
 pub use table::{DIRECTIVES, Directive, Meaning};
 
+use shards::commands::Names;
 use std::path::{Path, PathBuf};
 use table::find;
 
@@ -47,12 +46,6 @@ pub enum AppendFsync {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PipelineOrder {
-    Strict,
-    Relaxed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecoveryAssume {
     Auto,
     ProcessCrash,
@@ -63,20 +56,6 @@ pub enum RecoveryAssume {
 pub struct SavePoint {
     pub seconds: u64,
     pub changes: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutputBufferLimit {
-    pub hard_bytes: u64,
-    pub soft_bytes: u64,
-    pub soft_seconds: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientClass {
-    Normal,
-    Replica,
-    PubSub,
 }
 
 impl Default for Config {
@@ -125,6 +104,15 @@ impl Config {
         self.lines.iter().filter(move |(of, _)| Some(*of) == index).map(|(_, words)| &words[..])
     }
 
+    /// What `rename-command` makes of the commands' names.
+    pub fn command_names(&self) -> Result<Names, &'static str> {
+        let mut names = Names::TABLE;
+        for words in self.lines("rename-command") {
+            names.rename(words[0].as_bytes(), words[1].as_bytes())?;
+        }
+        Ok(names)
+    }
+
     /// These settings with the named ones of `other`.
     pub fn with_changes_of(&self, other: &Config, names: &[&str]) -> Config {
         let mut config = self.clone();
@@ -132,6 +120,12 @@ impl Config {
             config.texts[index] = other.texts[index].clone();
         }
         config
+    }
+
+    /// With what the limit of open files allows: CONFIG GET and INFO tell how many clients are served, as in Redis.
+    pub fn with_maxclients(mut self, served: u32) -> Config {
+        self.texts[find("maxclients").expect("in the table")] = served.to_string();
+        self
     }
 
     pub fn file(&self) -> Option<&Path> {
@@ -154,10 +148,6 @@ impl Config {
             "everysec" => AppendFsync::EverySec,
             _ => AppendFsync::No,
         }
-    }
-
-    pub fn pipeline_order(&self) -> PipelineOrder {
-        if self.text("pipeline-order") == "strict" { PipelineOrder::Strict } else { PipelineOrder::Relaxed }
     }
 
     pub fn recovery_assume(&self) -> RecoveryAssume {
@@ -186,17 +176,6 @@ impl Config {
     pub fn save_points(&self) -> Vec<SavePoint> {
         let numbers: Vec<u64> = self.numbers("save");
         numbers.chunks_exact(2).map(|pair| SavePoint { seconds: pair[0], changes: pair[1] }).collect()
-    }
-
-    pub fn output_buffer_limit(&self, class: ClientClass) -> OutputBufferLimit {
-        let name = match class {
-            ClientClass::Normal => "normal",
-            ClientClass::Replica => "slave",
-            ClientClass::PubSub => "pubsub",
-        };
-        let mut words = self.text("client-output-buffer-limit").split(' ').skip_while(|word| *word != name).skip(1);
-        let mut number = || words.next().and_then(|word| word.parse().ok()).expect("every class has three numbers");
-        OutputBufferLimit { hard_bytes: number(), soft_bytes: number(), soft_seconds: number() }
     }
 
     fn numbers(&self, name: &str) -> Vec<u64> {

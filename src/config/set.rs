@@ -1,8 +1,9 @@
 //! CONFIG GET and CONFIG SET.
 
+use super::Config;
 use super::kind::Kind;
 use super::table::{self, DIRECTIVES, Directive, find};
-use super::{Config, glob};
+use shards::commands::glob_matches;
 use std::collections::HashSet;
 
 /// A CONFIG SET that is valid but not applied yet.
@@ -20,7 +21,7 @@ impl Config {
         let mut found: Vec<(String, usize)> = Vec::new();
         for pattern in patterns {
             if pattern.contains(['*', '?', '[']) {
-                let matching = visible_names().filter(|(name, _)| glob::matches(pattern.as_bytes(), name.as_bytes()));
+                let matching = visible_names().filter(|(name, _)| glob_matches(pattern.as_bytes(), name.as_bytes(), true));
                 found.extend(matching.map(|(name, index)| (name.to_string(), index)));
             } else if let Some(index) = find(pattern).filter(|&index| is_shown(&DIRECTIVES[index])) {
                 found.push((pattern.to_string(), index));

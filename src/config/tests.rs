@@ -48,10 +48,7 @@ fn a_stock_file_loads_without_warnings() {
     assert_eq!(config.text("auto-aof-rewrite-min-size"), "67108864");
     assert_eq!(config.text("proc-title-template"), "{title} {listen-addr} {server-mode}");
     assert_eq!(config.dir(), Path::new("/var/lib/redis"));
-    assert_eq!(
-        config.output_buffer_limit(ClientClass::Replica),
-        OutputBufferLimit { hard_bytes: 256 << 20, soft_bytes: 64 << 20, soft_seconds: 60 }
-    );
+    assert_eq!(config.text("client-output-buffer-limit"), "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60");
     assert_eq!(config.warnings(), Vec::<String>::new());
 }
 
@@ -115,6 +112,8 @@ fn a_bad_line_is_named_with_redis_reason() {
         ("replicaof a 99999999", "Invalid master port"),
         ("appendonly maybe", "argument must be 'yes' or 'no'"),
         ("unixsocketperm 8", "argument couldn't be parsed as an octal number"),
+        ("rename-command NOPE x", "No such command in rename-command"),
+        ("rename-command GET set", "Target command name already exists"),
         ("rename-command A", "Bad directive or wrong number of arguments"),
         ("appendfilename a/b", "the name can't be a path, just a filename"),
     ] {

@@ -13,10 +13,10 @@ use crate::config::Config;
 use crate::journal;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
-use shards::commands::{self, Session};
+use shards::commands::Session;
 use shards::ids::{ConnId, ShardId};
 use shards::resp::{Limits, Parsed, RequestParser};
-use shards::shard::{Shard, Submit};
+use shards::shard::{DebugAccess, Shard, Submit};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -52,8 +52,55 @@ pub struct Core {
     pub requests: Vec<AdminRequest>,
     pub net_in: u64,
     pub net_out: u64,
-    pub protocol_errors: u64,
+    pub query_disconnections: u64,
+    pub reads: u64,
+    pub writes: u64,
     pub warned_of_http: Option<Instant>,
+    pub timing: Timing,
+}
+
+/// Which commands of this core are measured: the first `MEASURED_PER_PASS` of a pass that come alone, and of all others, in pipelines
+/// or on a busy core, one of `SAMPLE_PERIOD` on average, which then counts for so many. Reading the clock twice for each would cost
+/// some percent of the throughput (docs/decisions.md).
+pub struct Timing {
+    random: u32,
+    /// Commands until the next one that is measured.
+    left: u32,
+    left_in_pass: u32,
+}
+
+const MEASURED_PER_PASS: u32 = 2;
+
+const SAMPLE_PERIOD: u32 = 32;
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing { random: 0x2545_F491, left: SAMPLE_PERIOD, left_in_pass: MEASURED_PER_PASS }
+    }
+}
+
+impl Timing {
+    pub fn begin_pass(&mut self) {
+        self.left_in_pass = MEASURED_PER_PASS;
+    }
+
+    /// For how many commands this one is measured; 0 = it is not.
+    fn weight(&mut self, is_alone: bool) -> u32 {
+        if is_alone && self.left_in_pass > 0 {
+            self.left_in_pass -= 1;
+            return 1;
+        }
+        self.left -= 1;
+        if self.left > 0 {
+            return 0;
+        }
+        // At irregular distances, or a pipeline that repeats itself would show one of its commands only (xorshift; Marsaglia 2003).
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        self.left = 1 + self.random % (2 * SAMPLE_PERIOD - 1);
+        SAMPLE_PERIOD
+    }
 }
 
 impl Core {
@@ -65,6 +112,12 @@ impl Core {
         settings.strict_order = config.text("pipeline-order") == "strict";
         settings.commit_timeout_ms = config.number("commit-timeout-ms");
         settings.requirepass = config.text("requirepass").as_bytes().to_vec();
+        settings.debug = match config.text("enable-debug-command") {
+            "yes" => DebugAccess::Yes,
+            "local" => DebugAccess::Local,
+            _ => DebugAccess::No,
+        };
+        self.shard.keep_times(config.flag("latency-tracking"));
     }
 
     /// Once a minute, as Redis does.
@@ -83,9 +136,9 @@ impl Core {
         match self.paused {
             None => false,
             // CLIENT itself must work, or nobody could end the pause.
-            Some(_) if args[0].eq_ignore_ascii_case(b"client") => false,
+            Some(_) if self.shard.settings.names.by_name(args[0]).is_some_and(|command| command.name == "client") => false,
             Some((_, false)) => true,
-            Some((_, true)) => commands::resolve(args).is_ok_and(|command| command.writes()),
+            Some((_, true)) => self.shard.settings.names.resolve(args).is_ok_and(|command| command.writes()),
         }
     }
 }
@@ -179,6 +232,7 @@ impl Client {
                 }
                 Ok(bytes) => {
                     core.net_in += bytes as u64;
+                    core.reads += 1;
                     turn += bytes;
                 }
                 Err(Errno::INTR) => {}
@@ -210,6 +264,7 @@ impl Client {
             self.readable = bytes >= room || self.hung_up;
             if self.input.len() > core.query_buffer_max {
                 self.closing = true;
+                core.query_disconnections += 1;
                 return Ok(bytes);
             }
             self.run_input(core);
@@ -262,7 +317,6 @@ impl Client {
                         Ok(Parsed::Request { consumed }) => consumed,
                         Ok(Parsed::Incomplete) => return at,
                         Err(error) => {
-                            core.protocol_errors += 1;
                             core.shard.push_reply(self.id, format!("-ERR {}\r\n", error.text()).as_bytes());
                             self.closing = true;
                             return data.len();
@@ -274,7 +328,7 @@ impl Client {
             parser.fill_args(&data[at..], &mut args);
             if !args.is_empty() {
                 self.pending = Some(consumed);
-                if core.is_paused_for(&args) || !self.submit(core, &args) {
+                if core.is_paused_for(&args) || !self.submit_timed(core, &args, commands == 0 && at + consumed == data.len()) {
                     self.waits = true;
                     return at;
                 }
@@ -300,6 +354,18 @@ impl Client {
             || core.shard.bytes_outstanding(self.id) > BYTES_OUTSTANDING_MAX
     }
 
+    fn submit_timed(&mut self, core: &mut Core, args: &[&[u8]], is_alone: bool) -> bool {
+        let weight = core.timing.weight(is_alone);
+        if weight == 0 {
+            return self.submit(core, args);
+        }
+        core.shard.begin_timing();
+        let begun = Instant::now();
+        let is_taken = self.submit(core, args);
+        core.shard.end_timing(begun.elapsed().as_nanos() as u64, weight as u64);
+        is_taken
+    }
+
     /// False: not taken, it has to wait.
     fn submit(&mut self, core: &mut Core, args: &[&[u8]]) -> bool {
         if is_of_http(args[0]) {
@@ -309,7 +375,8 @@ impl Client {
         }
         match core.shard.submit(self.id, args) {
             Submit::Done => {
-                if args[0].len() == 4 && args[0].eq_ignore_ascii_case(b"quit") {
+                // QUIT, told cheaply; by a name that it was given it takes the look-up.
+                if args[0].len() == 4 && args[0].eq_ignore_ascii_case(b"quit") || core.shard.settings.names.are_changed() {
                     self.closing = core.shard.session(self.id).is_none_or(|session| session.close_after_reply);
                 }
                 true
@@ -354,6 +421,7 @@ impl Client {
                 Ok(bytes) => {
                     self.sent += bytes;
                     core.net_out += bytes as u64;
+                    core.writes += 1;
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,

@@ -46,9 +46,9 @@ pub struct Admission {
 }
 
 impl Admission {
-    pub fn of(config: &Config, maxclients: usize) -> Admission {
+    pub fn of(config: &Config) -> Admission {
         Admission {
-            maxclients,
+            maxclients: config.number("maxclients"),
             protected: config.flag("protected-mode") && config.text("requirepass").is_empty(),
             keepalive_s: config.number("tcp-keepalive"),
         }

@@ -11,11 +11,14 @@ pub mod client;
 pub mod listener;
 pub mod shard_loop;
 
+use crate::admin::Slots;
 use crate::config::Config;
 use crate::mailbox::Sleeper;
 use shards::commands::EngineCommand;
 use shards::ids::{ConnId, ShardId};
+use shards::keyspace::{DbStats, Keyspace};
 use shards::resp::Protocol;
+use shards::shard::CallReport;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -32,6 +35,8 @@ pub struct Shared {
     pub clients: Vec<AtomicUsize>,
     pub next_conn: AtomicU64,
     pub started: Instant,
+    /// Of the hashes of keys.
+    pub hash_seed: u64,
     /// For shard 0, from helper threads.
     pub controls: Mutex<VecDeque<Control>>,
 }
@@ -57,6 +62,8 @@ pub enum Control {
     Signal(&'static str),
     /// A helper thread finished an export.
     Exported { id: u64, outcome: Result<String, String> },
+    /// A helper thread has read the files.
+    ReadBack(Result<Vec<Keyspace>, String>),
 }
 
 /// A command of a client for shard 0, which answers with `ServerMessage::Answer`.
@@ -103,6 +110,7 @@ pub enum ServerMessage {
 #[derive(Clone)]
 pub enum Question {
     Stats,
+    StatsAndCalls,
     ResetStats,
     /// New settings.
     Settings(Arc<Config>),
@@ -119,6 +127,13 @@ pub enum Question {
         microseconds: u64,
     },
     ActiveExpire(bool),
+    /// How many of these keys are there already.
+    SharedKeys(Slots),
+    /// The keys in its slot are the shard's from now on; `keeps`: beside those that are there.
+    TakeKeys {
+        slots: Slots,
+        keeps: bool,
+    },
 }
 
 /// Which clients; every condition must hold.
@@ -128,6 +143,8 @@ pub struct ClientFilter {
     pub addr: Option<String>,
     pub laddr: Option<String>,
     pub skip: Option<ConnId>,
+    /// Whose CLIENT KILL it is.
+    pub asker: Option<ConnId>,
     /// A type that no client has (`master`, `replica`, `pubsub`), or a user that does not exist.
     pub nobody: bool,
     pub max_age_s: Option<i64>,
@@ -147,7 +164,19 @@ pub struct ShardStats {
     pub net_in: u64,
     pub net_out: u64,
     pub connections_received: u64,
-    pub protocol_errors: u64,
+    pub errors: u64,
+    pub calls: CallReport,
+    /// Bytes of keys, values and their tables.
+    pub memory: u64,
+    /// Of the base being written: keys walked, keys in all.
+    pub save_progress: (u64, u64),
+    /// What the buffers of connections hold.
+    pub client_bytes: u64,
+    /// Clients whose query got too long.
+    pub query_disconnections: u64,
+    /// Of sockets.
+    pub reads: u64,
+    pub writes: u64,
     pub hits: u64,
     pub misses: u64,
     pub expired: u64,
@@ -160,8 +189,8 @@ pub struct ShardStats {
     pub input_max: u64,
     pub output_max: u64,
     pub passes: u64,
-    /// Per database: keys, expires.
-    pub keys: Vec<(u64, u64)>,
-    pub changes: u64,
+    /// Per database.
+    pub keys: Vec<DbStats>,
+    pub changes_unsaved: u64,
     pub refusing: Option<String>,
 }

@@ -26,7 +26,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const EVENTS_PER_PASS: usize = 1024;
 /// The buffer that all connections of the shard read into.
@@ -166,8 +166,11 @@ impl ShardLoop {
             requests: Vec::new(),
             net_in: 0,
             net_out: 0,
-            protocol_errors: 0,
+            query_disconnections: 0,
+            reads: 0,
+            writes: 0,
             warned_of_http: None,
+            timing: Default::default(),
         };
         let mut this = ShardLoop {
             core,
@@ -211,6 +214,7 @@ impl ShardLoop {
 
     fn pass(&mut self, events: &Events) -> Next {
         self.passes += 1;
+        self.core.timing.begin_pass();
         let now = now_ms();
         self.core.shard.begin_pass(now);
         self.handle_events(events, now);
@@ -339,6 +343,7 @@ impl ShardLoop {
             authenticated: !self.core.has_password,
             peer: new.peer,
             local: new.local,
+            is_local: new.is_local,
             created_ms: now,
             ..Session::default()
         });
@@ -413,7 +418,10 @@ impl ShardLoop {
             let Some(receiver) = receiver else { continue };
             for _ in 0..BATCHES_PER_PASS {
                 let Some(batch) = receiver.receive() else { break };
+                self.core.shard.begin_timing();
+                let begun = Instant::now();
                 self.core.shard.receive(ShardId(from as u16), batch);
+                self.core.shard.end_timing(begun.elapsed().as_nanos() as u64, 1);
             }
             is_full |= !receiver.is_empty();
         }
@@ -519,7 +527,7 @@ impl ShardLoop {
         act(&mut head.admin, &mut self.core.shard);
         let outgoing = std::mem::take(&mut head.admin.outgoing);
         if let Some(config) = head.admin.take_new_config() {
-            head.admission = Admission::of(&config, head.admin.maxclients as usize);
+            head.admission = Admission::of(&config);
         }
         head.admin.rejected = head.rejected;
         for (to, message) in outgoing {
@@ -531,7 +539,15 @@ impl ShardLoop {
         match message {
             ServerMessage::Ready => self.shard_is_ready(),
             ServerMessage::Client(client) => self.add_client(client, now),
-            ServerMessage::Admin(request) => self.with_admin(|admin, shard| admin.request(request, shard, now)),
+            ServerMessage::Admin(request) => {
+                let args: Vec<&[u8]> = request.args.iter().map(Vec::as_slice).collect();
+                let command = self.core.shard.settings.names.lookup(&args);
+                let begun = Instant::now();
+                self.with_admin(|admin, shard| admin.request(request, shard, now));
+                if let Some(command) = command {
+                    self.core.shard.took(command, begun.elapsed().as_nanos() as u64);
+                }
+            }
             ServerMessage::Answer { conn, ticket, bytes } => self.core.shard.answer(conn, ticket, bytes),
             ServerMessage::Ask { operation, question } => {
                 let answer = self.answer(question, now);
@@ -568,11 +584,12 @@ impl ShardLoop {
 
     fn answer(&mut self, question: Question, now: i64) -> Told {
         match question {
-            Question::Stats => Told::Stats(Box::new(self.stats())),
+            Question::Stats => Told::Stats(Box::new(self.stats(false))),
+            Question::StatsAndCalls => Told::Stats(Box::new(self.stats(true))),
             Question::ResetStats => {
-                self.core.shard.stats = Default::default();
-                self.core.shard.commands_processed = 0;
-                (self.core.net_in, self.core.net_out, self.core.protocol_errors) = (0, 0, 0);
+                self.core.shard.reset_stats();
+                (self.core.net_in, self.core.net_out) = (0, 0);
+                (self.core.reads, self.core.writes, self.core.query_disconnections) = (0, 0, 0);
                 self.connections_received = 0;
                 Told::Done
             }
@@ -585,7 +602,13 @@ impl ShardLoop {
             Question::KillClients(filter) => {
                 let killed: Vec<ConnId> = self.matching(&filter, now).map(|client| client.id).collect();
                 let count = killed.len() as u64;
-                killed.into_iter().for_each(|id| self.close(id));
+                for id in killed {
+                    match self.clients.get_mut(&id) {
+                        // Its own reply goes out first.
+                        Some(client) if filter.asker == Some(id) => client.closing = true,
+                        _ => self.close(id),
+                    }
+                }
                 Told::Count(count)
             }
             Question::Pause { until_ms, writes_only } => {
@@ -602,6 +625,20 @@ impl ShardLoop {
             }
             Question::ActiveExpire(is_on) => {
                 self.core.shard.settings.active_expire = is_on;
+                Told::Done
+            }
+            Question::SharedKeys(slots) => {
+                let slot = slots[self.core.id.0 as usize].lock().expect("no holder panics");
+                Told::Count(slot.as_ref().map_or(0, |keyspace| self.core.shard.shared_keys(keyspace)))
+            }
+            Question::TakeKeys { slots, keeps } => {
+                let mut slot = slots[self.core.id.0 as usize].lock().expect("no holder panics");
+                let keyspace = slot.take().expect("keys are taken once");
+                if keeps {
+                    self.core.shard.merge_keyspace(keyspace);
+                } else {
+                    *slot = Some(self.core.shard.replace_keyspace(keyspace));
+                }
                 Told::Done
             }
         }
@@ -628,16 +665,27 @@ impl ShardLoop {
         self.matching(filter, now).filter_map(line).collect()
     }
 
-    fn stats(&self) -> ShardStats {
+    fn stats(&self, with_calls: bool) -> ShardStats {
         let shard = &self.core.shard;
         let keyspace = shard.keyspace();
-        let keys = (0..keyspace.databases()).map(|db| keyspace.stats(db)).map(|stats| (stats.keys, stats.expires)).collect();
+        let keys = (0..keyspace.databases()).map(|db| keyspace.stats(db)).collect();
         ShardStats {
-            commands: shard.commands_processed,
+            commands: shard.calls().total_calls(),
+            errors: shard.calls().total_errors(),
+            calls: if with_calls { shard.calls().report() } else { Default::default() },
+            memory: keyspace.memory_bytes() as u64,
+            save_progress: shard.save_progress(),
+            client_bytes: self
+                .clients
+                .values()
+                .map(|client| (client.input_bytes() + shard.output_pending(client.id)) as u64)
+                .sum(),
+            query_disconnections: self.core.query_disconnections,
+            reads: self.core.reads,
+            writes: self.core.writes,
             net_in: self.core.net_in,
             net_out: self.core.net_out,
             connections_received: self.connections_received,
-            protocol_errors: self.core.protocol_errors,
             hits: shard.stats.keyspace_hits,
             misses: shard.stats.keyspace_misses,
             expired: shard.stats.expired_keys,
@@ -650,7 +698,7 @@ impl ShardLoop {
             output_max: self.clients.keys().map(|id| shard.output_pending(*id)).max().unwrap_or(0) as u64,
             passes: self.passes,
             keys,
-            changes: keyspace.changes(),
+            changes_unsaved: shard.changes_unsaved(),
             refusing: shard.refusal().map(String::from),
         }
     }

@@ -1,7 +1,7 @@
 //! Damaged files: what was durable and is no longer so stops the start, with exit code 1, file and offset; the unfinished end of the newest
 //! log is cut and reported. Nothing is repaired in silence.
 
-use crate::harness::{Dir, Reply, Server, bulk, ok};
+use crate::harness::{Dir, Redis, Reply, Server, bulk, encode, ok};
 use std::path::{Path, PathBuf};
 
 const ARGS: [&str; 4] = ["--shards", "2", "--appendonly", "yes"];
@@ -51,7 +51,11 @@ fn prepared(mode: &str, is_killed: bool) -> Dir {
 
 /// The start must stop; returns what it says.
 fn refusal(dir: &Dir, what: &str) -> String {
-    let server = Server::launch(dir, &ARGS);
+    refusal_of(dir, &ARGS, what)
+}
+
+fn refusal_of(dir: &Dir, args: &[&str], what: &str) -> String {
+    let server = Server::launch(dir, args);
     let log = dir.file(&format!("log-{}", server.port));
     let code = server.wait();
     let text = std::fs::read_to_string(log).expect("its log");
@@ -184,4 +188,159 @@ fn a_damage_before_what_was_durable_stops_the_start_after_a_kill_too() {
         std::fs::write(&path, &sound).expect("writable");
     }
     all_is_there(&dir);
+}
+
+/// Names and bytes of a directory's files, subdirectories of it included.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory").map(|entry| entry.expect("an entry")) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+#[test]
+fn an_import_that_was_interrupted_begins_anew() {
+    let source = Dir::new();
+    let server = Server::start(&source, &ARGS);
+    let mut client = server.client();
+    assert_eq!(client.call("mset a 1 b 2 c 3"), ok());
+    assert_eq!(client.call("export rdb"), ok());
+    drop(server);
+    let dir = Dir::new();
+    std::fs::copy(source.file("dump.rdb"), dir.file("dump.rdb")).expect("copied");
+    // The base of the first shard was begun, no manifest is there: as `kill -9` or a full disk leaves an import.
+    std::fs::create_dir(dir.file("shard-0000")).expect("made");
+    std::fs::write(dir.file("shard-0000/base-1.rdb"), b"REDIS00").expect("written");
+    let log = refusal(&dir, "as if the manifest was lost");
+    assert!(log.contains("the manifest was lost"), "{log}");
+    std::fs::write(dir.file("shardis.importing"), b"").expect("written");
+    let without_source = Dir::new();
+    copy(dir.path(), without_source.path());
+    std::fs::remove_file(without_source.file("dump.rdb")).expect("there");
+    let log = refusal(&without_source, "nothing to import");
+    assert!(log.contains("an import was interrupted, and what it read is gone"), "{log}");
+    let server = Server::start(&dir, &ARGS);
+    assert_eq!(server.client().call("mget a b c"), Reply::Array(vec![bulk("1"), bulk("2"), bulk("3")]));
+    assert!(!dir.file("shardis.importing").exists());
+    server.kill();
+    let server = Server::start(&dir, &ARGS);
+    assert_eq!(server.client().call("mget a b c"), Reply::Array(vec![bulk("1"), bulk("2"), bulk("3")]));
+}
+
+/// An AOF of these commands.
+fn aof(lines: &[&str]) -> Vec<u8> {
+    lines.iter().flat_map(|line| encode(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>())).collect()
+}
+
+#[test]
+fn what_an_import_has_no_place_for_is_named() {
+    let source = Dir::new();
+    let redis = Redis::start(source.path(), &[]);
+    let library = b"#!lua name=mylib\nredis.register_function('f', function() return 1 end)";
+    assert_eq!(redis.client().call_args(&[b"function", b"load", library]), bulk("mylib"));
+    assert_eq!(redis.client().call("set a 1"), ok());
+    assert_eq!(redis.client().call("save"), ok());
+    let dir = Dir::new();
+    std::fs::copy(source.file("dump.rdb"), dir.file("dump.rdb")).expect("copied");
+    let server = Server::start(&dir, &ARGS);
+    assert_eq!(server.client().call("get a"), bulk("1"));
+    let log = server.log();
+    assert!(log.contains("dump.rdb: a library of functions: #!lua name=mylib: not loaded"), "{log}");
+}
+
+#[test]
+fn a_standard_aof_that_can_not_be_loaded_is_refused_with_its_offset() {
+    let whole = aof(&["SELECT 0", "SET a 1"]);
+    for (bad, why) in [("FOO a", "unknown command 'FOO'"), ("INCR a x", "wrong number of arguments")] {
+        let dir = Dir::new();
+        std::fs::write(dir.file("appendonly.aof"), [whole.clone(), aof(&[bad])].concat()).expect("written");
+        let log = refusal(&dir, bad);
+        assert!(log.contains(&format!("appendonly.aof @ {}: ERR {why}", whole.len())), "{log}");
+    }
+    let dir = Dir::new();
+    std::fs::write(dir.file("appendonly.aof"), [whole.clone(), aof(&["MULTI", "SET b 1", "FOO", "EXEC"])].concat())
+        .expect("written");
+    let log = refusal(&dir, "in a transaction");
+    assert!(log.contains(&format!("appendonly.aof @ {}: ERR unknown command 'FOO'", whole.len())), "{log}");
+}
+
+#[test]
+fn a_relative_expiry_of_a_standard_aof_counts_from_the_start() {
+    let dir = Dir::new();
+    std::fs::write(dir.file("appendonly.aof"), aof(&["SET a 1 EX 1000", "SETEX b 1000 1", "SET c 1", "EXPIRE c 1000"]))
+        .expect("written");
+    let server = Server::start(&dir, &ARGS);
+    let mut client = server.client();
+    for key in ["a", "b", "c"] {
+        let Reply::Integer(seconds) = client.call(&format!("ttl {key}")) else { panic!("a number") };
+        assert!((900..=1000).contains(&seconds), "{key}: {seconds}");
+    }
+}
+
+#[test]
+fn parts_of_an_aof_without_their_manifest_are_not_taken_for_nothing() {
+    let source = Dir::new();
+    let redis = Redis::start(source.path(), &["--appendonly", "yes"]);
+    assert_eq!(redis.client().call("set a 1"), ok());
+    drop(redis);
+    let dir = Dir::new();
+    copy(&source.file("appendonlydir"), &dir.file("appendonlydir"));
+    std::fs::remove_file(dir.file("appendonlydir/appendonly.aof.manifest")).expect("there");
+    let log = refusal(&dir, "no manifest of the AOF");
+    assert!(
+        log.contains("appendonlydir/appendonly.aof.manifest @ 0: there is none, but appendonlydir/appendonly.aof.1."),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_torn_end_of_a_standard_aof_is_named_in_words() {
+    let dir = Dir::new();
+    let whole = aof(&["SELECT 0", "SET a 1"]);
+    std::fs::write(dir.file("appendonly.aof"), [&whole[..], b"*3\r\n$3\r\nSE"].concat()).expect("written");
+    let server = Server::start(&dir, &ARGS);
+    let log = server.log();
+    let cut = format!(
+        "appendonly.aof @ {}: its end was torn and is not loaded: 10 bytes, a record that was never finished",
+        whole.len()
+    );
+    assert!(log.contains(&cut), "{log}");
+}
+
+#[test]
+fn a_torn_standard_aof_stops_the_start_where_truncated_ones_are_not_loaded() {
+    let args = [&ARGS[..], &["--aof-load-truncated", "no"]].concat();
+    let whole = aof(&["SELECT 0", "SET a 1"]);
+    for (tail, what) in [
+        (&b"*3\r\n$3\r\nSE"[..], "10 bytes, a record that was never finished"),
+        (&aof(&["MULTI", "SET b 2"]), "42 bytes, a transaction (MULTI) that was never finished"),
+    ] {
+        let dir = Dir::new();
+        let parts = dir.file("appendonlydir");
+        std::fs::create_dir(&parts).expect("new");
+        std::fs::write(parts.join("appendonly.aof.manifest"), "file appendonly.aof.1.incr.aof seq 1 type i\n").expect("written");
+        let torn = [&whole[..], tail].concat();
+        for file in ["appendonlydir/appendonly.aof.1.incr.aof", "appendonly.aof"] {
+            if file == "appendonly.aof" {
+                std::fs::remove_dir_all(&parts).expect("there");
+            }
+            std::fs::write(dir.file(file), &torn).expect("written");
+            let log = refusal_of(&dir, &args, what);
+            let refused = format!("{file} @ {}: the end is torn, and aof-load-truncated is no: {what}", whole.len());
+            assert!(log.contains(&refused), "{log}");
+            assert_eq!(std::fs::read(dir.file(file)).expect("still there"), torn);
+        }
+        // Nothing stands in the way of the same start with the other choice, and a whole file is loaded with either.
+        let server = Server::start(&dir, &ARGS);
+        assert_eq!(server.client().call("get a"), bulk("1"));
+        drop(server);
+        let dir = Dir::new();
+        std::fs::write(dir.file("appendonly.aof"), &whole).expect("written");
+        assert_eq!(Server::start(&dir, &args).client().call("get a"), bulk("1"));
+    }
 }

@@ -160,7 +160,7 @@ fn read_back(dir: &Dir, contents: &Contents, watch: &mut Watch) {
 
         let (imported, path) = (Dir::new(), dir.file(file));
         let source = if logged == "no" { import::Source::Rdb(path) } else { import::Source::Aof(path) };
-        assert!(matches!(import::import(imported.path(), &source, Some(3)), Ok(Verdict::Sound)));
+        assert!(matches!(import::import(imported.path(), &source, Some(3), true), Ok(Verdict::Sound)));
         watch.step(&format!("{file} imported by the tool"));
         let server = Server::start(&imported, &["--shards", "2", "--appendonly", "yes", "--save", ""]);
         watch.step("started from that");

@@ -169,6 +169,27 @@ fn replies_are_switched_off_and_skipped() {
 }
 
 #[test]
+fn the_error_of_an_unknown_command_is_skipped_like_any_reply() {
+    both(|server| {
+        let mut client = server.client();
+        client.send(b"CLIENT REPLY SKIP\r\nFOO\r\nECHO 1\r\nCLIENT REPLY SKIP\r\nGET\r\nECHO 2\r\n");
+        client.send(b"CLIENT REPLY OFF\r\nFOO\r\nCLIENT REPLY ON\r\nCLIENT REPLY SKIP\r\nCLIENT REPLY BAD\r\nECHO 3\r\n");
+        assert_eq!((client.reply(), client.reply(), client.reply(), client.reply()), (bulk("1"), bulk("2"), ok(), bulk("3")));
+    });
+}
+
+#[test]
+fn a_client_that_kills_itself_is_answered_first() {
+    both(|server| {
+        let mut client = server.client();
+        let Reply::Integer(id) = client.call("client id") else { panic!("a number") };
+        client.send(format!("CLIENT KILL ID {id} SKIPME NO\r\nSET never 1\r\n").as_bytes());
+        assert_eq!((client.try_reply(), client.try_reply()), (Some(Reply::Integer(1)), None));
+        assert_eq!(server.client().call("get never"), Reply::Null);
+    });
+}
+
+#[test]
 fn a_unix_socket_serves_too() {
     let dir = Dir::new();
     let path = dir.file("socket");
@@ -292,4 +313,14 @@ fn a_pipeline_over_several_shards_has_the_replies_of_its_commands_in_order() {
             }
         }
     }
+}
+
+#[test]
+fn a_vertical_tab_ends_no_word_of_an_inline_command() {
+    both(|server| {
+        let mut client = server.client();
+        client.send(b"\x0bECHO a\x0bb\x0cc\td\r\nECHO a\x0bb\r\n");
+        assert_eq!(client.reply(), Reply::Error("ERR wrong number of arguments for 'echo' command".into()));
+        assert_eq!(client.reply(), Reply::Bulk(b"a\x0bb".to_vec()));
+    });
 }

@@ -91,6 +91,23 @@ fn without_a_log_a_stop_saves_when_there_are_save_points() {
 }
 
 #[test]
+fn a_second_sigterm_does_not_cost_the_last_save() {
+    let dir = Dir::new();
+    let args = ["--shards", "2", "--save", "3600", "1"];
+    let server = Server::start(&dir, &args);
+    let mut client = server.client();
+    let value = "x".repeat(1 << 20);
+    for i in 0..20 {
+        assert_eq!(client.call(&format!("set key:{i} {value}")), ok());
+    }
+    server.terminate();
+    server.terminate();
+    assert_eq!(server.wait(), 0);
+    let server = Server::start(&dir, &args);
+    assert_eq!(server.client().call("dbsize"), Reply::Integer(20));
+}
+
+#[test]
 fn a_second_server_on_the_same_directory_is_refused() {
     let dir = Dir::new();
     let _first = Server::start(&dir, &["--shards", "1"]);

@@ -49,18 +49,24 @@ pub struct Server {
 impl Server {
     /// Starts and waits for the ready line.
     pub fn start(dir: &Dir, args: &[&str]) -> Server {
-        Server::launch(dir, args).ready()
+        Server::start_by(Server::program(), dir, args)
+    }
+
+    /// The server's program, for what a test has to say before the arguments of the harness.
+    pub fn program() -> Command {
+        Command::new(env!("CARGO_BIN_EXE_shardis-server"))
     }
 
     /// A write behind a limit that is set later (RLIMIT_FSIZE) fails and does not end the process.
     pub fn start_ignoring_file_limits(dir: &Dir, args: &[&str]) -> Server {
-        let mut command = Command::new("sh");
-        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_shardis-server")]);
-        Server::spawn(command, dir, args).ready()
+        let mut program = Command::new("sh");
+        program.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_shardis-server")]);
+        Server::start_by(program, dir, args)
     }
 
-    fn ready(self) -> Server {
-        let mut server = self;
+    /// `start` with a program of the test's own.
+    pub fn start_by(program: Command, dir: &Dir, args: &[&str]) -> Server {
+        let mut server = Server::launch_by(program, dir, args);
         let begun = Instant::now();
         while !server.log().contains("Ready to accept connections tcp") {
             assert!(begun.elapsed() < PATIENCE, "not ready in time:\n{}", server.log());
@@ -73,14 +79,14 @@ impl Server {
     }
 
     pub fn launch(dir: &Dir, args: &[&str]) -> Server {
-        Server::spawn(Command::new(env!("CARGO_BIN_EXE_shardis-server")), dir, args)
+        Server::launch_by(Server::program(), dir, args)
     }
 
-    fn spawn(mut command: Command, dir: &Dir, args: &[&str]) -> Server {
+    fn launch_by(mut program: Command, dir: &Dir, args: &[&str]) -> Server {
         let port = free_port();
         let log = dir.file(&format!("log-{port}"));
         let out = std::fs::File::create(&log).expect("a log file");
-        let child = command
+        let child = program
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(dir.path())
             .args(args)
@@ -246,19 +252,34 @@ pub struct Redis {
 
 impl Redis {
     pub fn start(dir: &Path, args: &[&str]) -> Redis {
+        Redis::start_program(Path::new("redis-server"), dir, &[], args)
+    }
+
+    /// With arguments in front of those of the harness: a configuration file.
+    pub fn start_with(dir: &Path, first: &[&str], args: &[&str]) -> Redis {
+        Redis::start_program(Path::new("redis-server"), dir, first, args)
+    }
+
+    /// One of the servers that `tests/install` puts under target/peers.
+    pub fn start_peer(name: &str, dir: &Path, args: &[&str]) -> Redis {
+        Redis::start_program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin").join(name), dir, &[], args)
+    }
+
+    fn start_program(program: &Path, dir: &Path, first: &[&str], args: &[&str]) -> Redis {
         let port = free_port();
-        let child = Command::new("redis-server")
+        let child = Command::new(program)
+            .args(first)
             .args(["--port", &port.to_string(), "--dir"])
             .arg(dir)
             .args(args)
             .stdout(Stdio::null())
             .spawn()
-            .expect("redis-server is installed");
+            .unwrap_or_else(|error| panic!("{} is not there ({error}): run tests/install", program.display()));
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err()
             || Client::connect(port).call("ping") != Reply::Simple("PONG".into())
         {
-            assert!(begun.elapsed() < Duration::from_secs(20), "redis-server does not start");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{} does not start", program.display());
             std::thread::sleep(Duration::from_millis(10));
         }
         Redis { child, port }

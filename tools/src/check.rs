@@ -3,15 +3,20 @@
 //! Everything is read: the manifest, every base entry by entry, every log frame by frame. All damage is reported, not just the first.
 
 use crate::directory::Directory;
+use crate::progress::Progress;
 use crate::show::count;
 use crate::{Verdict, check_file, say};
 use shards::disk::Disk;
 use shards::error::{Error, Result};
-use shards::ids::{Generation, ShardId};
+use shards::ids::{Generation, Lsn, ShardId};
+use shards::log::reader::frames;
 use shards::manifest::{Base, BaseFile, BaseFormat, GenerationEntry, Manifest, PATH, SegmentEntry, State, TEMPORARY_PATH};
 use shards::recovery::{
     Assume, Crash, Decision, Examination, ExaminedLog, FileSource, check_commands_crc, commit, examine, make_durable, shard_files,
 };
+
+/// A piece of a file that is copied.
+const COPY_BYTES: usize = 1 << 20;
 
 pub fn check(directory: &Directory, assume: Assume, fix: bool) -> Result<Verdict> {
     let manifest = match directory.manifest() {
@@ -23,10 +28,10 @@ pub fn check(directory: &Directory, assume: Assume, fix: bool) -> Result<Verdict
             return Ok(Verdict::Damaged);
         }
     };
-    directory.disk.show_progress(directory.bytes_of(&manifest), "checking");
+    let progress = Progress::show(&directory.disk, directory.bytes_of(&manifest), "checking");
     let bases_are_sound = check_bases(&directory.disk, manifest.base.as_ref());
     let examination = examine(&directory.disk, &manifest, assume)?;
-    directory.disk.end_progress();
+    drop(progress);
     say_manifest(&manifest);
     examination.logs.iter().for_each(say_log);
     say_decision(&manifest, &examination.decision);
@@ -178,15 +183,18 @@ fn say_leftovers(directory: &Directory, manifest: &Manifest) -> Result<()> {
 
 // --- Repair ------------------------------------------------------------------------------------------------------------
 
-/// Records where each log ends now. Files behind an end keep their bytes under another name.
+/// Records where each log ends now. Files behind an end keep their bytes under another name; so does a file that keeps its place, because
+/// it is sound up to its end, as a copy: the next snapshot removes it.
 fn repair(directory: &Directory, mut manifest: Manifest, examination: &Examination) -> Result<Verdict> {
     let disk = &directory.disk;
     say_losses(&manifest, examination);
     for generation in manifest.generations.iter_mut().filter(|generation| generation.logged) {
         let ends = examination.decision.ends_of(generation.number).expect("the decision covers every logged generation");
         generation.log_ends = Some(ends.ends.clone());
+        let log_of =
+            |shard: ShardId| examination.logs.iter().find(|log| log.generation == generation.number && log.shard == shard);
         let kept = |generation: &GenerationEntry, entry: &SegmentEntry| -> Result<Option<u64>> {
-            let log = examination.logs.iter().find(|log| log.generation == generation.number && log.shard == entry.shard);
+            let log = log_of(entry.shard);
             let last_used = log.and_then(|log| log.scan.end).map(|(index, _)| index);
             let place = generation.segment_files(entry.shard).iter().position(|file| file.id == entry.id);
             // A generation without a record that counts needs no file.
@@ -199,14 +207,20 @@ fn repair(directory: &Directory, mut manifest: Manifest, examination: &Examinati
         for entry in &generation.segments {
             let path = generation.segment_name(entry).path();
             match kept(generation, entry)? {
-                Some(bytes) => segments.push(SegmentEntry { bytes: entry.bytes.min(bytes), ..entry.clone() }),
+                Some(bytes) => {
+                    if log_of(entry.shard).is_some_and(|log| loses_bytes_of(disk, log, &path, ends.ends[entry.shard.0 as usize]))
+                    {
+                        copy_aside(disk, &path)?;
+                    }
+                    segments.push(SegmentEntry { bytes: entry.bytes.min(bytes), ..entry.clone() });
+                }
                 None => set_aside(disk, &path)?,
             }
         }
         generation.segments = segments;
     }
     // Every log has a recorded end now, and what is kept is made durable before that is said.
-    make_durable(disk, &manifest)?;
+    make_durable(disk, &manifest, &examination.decision.unproven)?;
     manifest.state = State::Clean;
     manifest.distrusted = false;
     commit(disk, &mut manifest)?;
@@ -220,13 +234,60 @@ fn repair(directory: &Directory, mut manifest: Manifest, examination: &Examinati
     }
 }
 
+/// Whether this file has the damage, or known records behind the log's new end.
+fn loses_bytes_of(disk: &dyn Disk, log: &ExaminedLog, path: &str, end: Lsn) -> bool {
+    let is_damaged = log.damage.as_ref().is_some_and(|error| error.path == path);
+    is_damaged || log.scan.last > end && last_lsn_in(disk, path).is_none_or(|last| last > end)
+}
+
+/// `None`: it can't be read as a segment.
+fn last_lsn_in(disk: &dyn Disk, path: &str) -> Option<Lsn> {
+    let mut last = Lsn(0);
+    frames(disk, path, &mut |frame| last = frame.header.last_lsn()).ok().map(|_| last)
+}
+
 fn set_aside(disk: &dyn Disk, path: &str) -> Result<()> {
     if disk.len(path)?.is_some() {
-        let aside = format!("{path}.damaged");
+        let aside = free_name(disk, path)?;
         disk.rename(path, &aside)?;
-        say(format_args!("kept aside {aside}: remove it when nobody needs it any more"));
+        say_aside(&aside);
     }
     Ok(())
+}
+
+/// Durable before the manifest says that the bytes do not count.
+fn copy_aside(disk: &dyn Disk, path: &str) -> Result<()> {
+    let aside = free_name(disk, path)?;
+    disk.create(&aside)?;
+    let mut piece = vec![0; COPY_BYTES];
+    let mut offset = 0;
+    loop {
+        let bytes = disk.read_at(path, offset, &mut piece)?;
+        if bytes == 0 {
+            break;
+        }
+        disk.write_at(&aside, offset, &piece[..bytes])?;
+        offset += bytes as u64;
+    }
+    disk.sync(&aside)?;
+    disk.sync_dir(aside.rsplit_once('/').map_or("", |(dir, _)| dir))?;
+    say_aside(&aside);
+    Ok(())
+}
+
+/// What an earlier repair has kept stays.
+fn free_name(disk: &dyn Disk, path: &str) -> Result<String> {
+    let mut aside = format!("{path}.damaged");
+    let mut number = 1;
+    while disk.len(&aside)?.is_some() {
+        number += 1;
+        aside = format!("{path}.damaged-{number}");
+    }
+    Ok(aside)
+}
+
+fn say_aside(aside: &str) {
+    say(format_args!("kept aside {aside}: remove it when nobody needs it any more"));
 }
 
 fn say_losses(manifest: &Manifest, examination: &Examination) {

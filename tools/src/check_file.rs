@@ -1,6 +1,7 @@
 //! One file, told by its first bytes: RDB, AOF, segment, manifest.
 
 use crate::disk::StdDisk;
+use crate::progress::Progress;
 use crate::rdb_summary::Summary;
 use crate::show::count;
 use crate::{Verdict, say};
@@ -49,14 +50,14 @@ pub fn kind_of(disk: &dyn Disk, path: &str) -> Result<Kind> {
 
 pub fn check(path: &Path) -> Result<Verdict> {
     let (disk, path) = locate(path)?;
-    disk.show_progress(disk.len(&path)?.unwrap_or(0), "checking");
+    let progress = Progress::show(&disk, disk.len(&path)?.unwrap_or(0), "checking");
     let outcome = match kind_of(&disk, &path)? {
         Kind::Segment => check_segment(&disk, &path),
         Kind::Manifest => check_manifest(&disk, &path),
         Kind::AofManifest => check_aof_manifest(&disk, &path),
         Kind::Rdb | Kind::Aof => read(FileSource::new(&disk, &path), &path).map(|summary| describe(&summary)),
     };
-    disk.end_progress();
+    drop(progress);
     match outcome {
         Ok(text) => {
             say(format_args!("{path}: sound; {text}"));

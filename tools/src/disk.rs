@@ -1,38 +1,33 @@
-//! The data directory through `std::fs`, blocking, with a progress bar over what is read.
+//! The data directory by blocking calls: for the tools, and for a server's start, before any shard runs.
 //!
 //! Paths are relative to the data directory; an absolute one (a file to import) stays as it is.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use shards::disk::{Disk, FileIdentity, FileInfo};
 use shards::error::{Error, Result};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+
+/// Is told the bytes of each read.
+pub type Watcher = Box<dyn Fn(u64) + Send>;
 
 pub struct StdDisk {
     dir: PathBuf,
     /// The file that was read last: reading goes on piece by piece, mostly in one file.
     open: Mutex<Option<(String, Arc<File>)>>,
-    progress: Mutex<ProgressBar>,
+    watcher: Mutex<Option<Watcher>>,
 }
 
 impl StdDisk {
     pub fn new(dir: &Path) -> StdDisk {
-        StdDisk { dir: dir.to_path_buf(), open: Mutex::new(None), progress: Mutex::new(ProgressBar::hidden()) }
+        StdDisk { dir: dir.to_path_buf(), open: Mutex::new(None), watcher: Mutex::new(None) }
     }
 
-    /// Shows from now on how much of so many bytes has been read. Indicatif shows nothing where standard error is no terminal.
-    pub fn show_progress(&self, bytes: u64, what: &'static str) {
-        let style = ProgressStyle::with_template("{msg} {bar:40} {bytes}/{total_bytes} {eta}").expect("a constant template");
-        let bar = ProgressBar::new(bytes).with_style(style).with_message(what);
-        *self.progress.lock().expect("no holder panics") = bar;
-    }
-
-    pub fn end_progress(&self) {
-        self.progress.lock().expect("no holder panics").finish_and_clear();
+    pub fn watch_reads(&self, watcher: Option<Watcher>) {
+        *self.watcher.lock().expect("no holder panics") = watcher;
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -55,6 +50,14 @@ impl StdDisk {
     fn forget(&self) {
         *self.open.lock().expect("no holder panics") = None;
     }
+}
+
+/// Inode and birth time, `None` when the file system does not tell the latter.
+pub fn identity_of(path: &Path) -> io::Result<Option<FileIdentity>> {
+    let stat = statx(CWD, path, AtFlags::empty(), StatxFlags::INO | StatxFlags::BTIME)?;
+    let told = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::INO | StatxFlags::BTIME);
+    let birth_ns = (stat.stx_btime.tv_sec as u64).wrapping_mul(1_000_000_000) + stat.stx_btime.tv_nsec as u64;
+    Ok(told.then_some(FileIdentity { inode: stat.stx_ino, birth_ns }))
 }
 
 fn unless_missing<T>(result: io::Result<T>, operation: &'static str, path: &str) -> Result<Option<T>> {
@@ -96,14 +99,14 @@ impl Disk for StdDisk {
                 Err(cause) => return Err(Error { offset: Some(offset + got as u64), ..Error::io("reading", path, &cause) }),
             }
         }
-        self.progress.lock().expect("no holder panics").inc(got as u64);
+        if let Some(watcher) = &*self.watcher.lock().expect("no holder panics") {
+            watcher(got as u64);
+        }
         Ok(got)
     }
 
     fn identity(&self, path: &str) -> Result<Option<FileIdentity>> {
-        let metadata = fs::metadata(self.path(path)).map_err(|cause| Error::io("looking at", path, &cause))?;
-        let birth = metadata.created().ok().and_then(|birth| birth.duration_since(SystemTime::UNIX_EPOCH).ok());
-        Ok(birth.map(|birth| FileIdentity { inode: metadata.ino(), birth_ns: birth.as_nanos() as u64 }))
+        identity_of(&self.path(path)).map_err(|cause| Error::io("looking at", path, &cause))
     }
 
     fn boot_id(&self) -> Option<String> {
@@ -143,5 +146,27 @@ impl Disk for StdDisk {
     fn remove(&self, path: &str) -> Result<()> {
         self.forget();
         fs::remove_file(self.path(path)).map_err(|cause| Error::io("removing", path, &cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_a_file_has_another_identity() {
+        let dir = std::env::temp_dir().join(format!("shardis-disk-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("temporary directory");
+        let disk = StdDisk::new(&dir);
+        disk.create("a").expect("new file");
+        disk.write_at("a", 3, b"xyz").expect("there");
+        fs::copy(dir.join("a"), dir.join("b")).expect("there");
+        let (a, b) = (disk.identity("a").expect("there"), disk.identity("b").expect("there"));
+        assert!(a.is_none() || a != b);
+        let mut bytes = [9; 10];
+        assert_eq!(disk.read_at("a", 0, &mut bytes).expect("there"), 6);
+        assert_eq!(&bytes[..6], b"\0\0\0xyz");
+        assert_eq!(disk.len("no").expect("readable"), None);
+        fs::remove_dir_all(dir).expect("just made");
     }
 }

@@ -8,6 +8,7 @@
 
 use crate::directory::{DATABASES, Directory, Threads};
 use crate::output::Output;
+use crate::progress::Progress;
 use crate::show::{count, text};
 use crate::{Verdict, say};
 use shards::disk::Disk;
@@ -51,12 +52,12 @@ pub fn export(directory: &Directory, options: &Options) -> Result<Verdict> {
     let mut output = Output::create(options.format.path())?;
     let decision = decide(&directory.disk, &manifest, options.assume)?;
     say_cuts(&decision);
-    directory.disk.show_progress(directory.bytes_of(&manifest), "exporting");
+    let progress = Progress::show(&directory.disk, directory.bytes_of(&manifest), "exporting");
     let written = match copyable(directory, &manifest, &decision, options)? {
         Some(sources) => copy(directory, &sources, options, &mut output)?,
         None => encode(directory, &manifest, &decision, options, &mut output)?,
     };
-    directory.disk.end_progress();
+    drop(progress);
     let bytes = output.finish()?;
     let path = options.format.path().display().to_string();
     say(format_args!("{path}: {} in {bytes} bytes{}", count(written.keys, "key", "keys"), written.how));

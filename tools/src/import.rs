@@ -1,6 +1,7 @@
 //! Standard files → a new data directory: a base per shard and the manifest, as a server leaves them that was stopped in order.
 
 use crate::directory::{DATABASES, Directory, LOCK_PATH, cpus};
+use crate::progress::Progress;
 use crate::show::count;
 use crate::{Verdict, say};
 use shards::disk::Disk;
@@ -9,7 +10,7 @@ use shards::ids::ShardId;
 use shards::log::FsyncMode;
 use shards::log::writer::shard_dir;
 use shards::manifest::{BaseFormat, State};
-use shards::recovery::{Assume, Found, OpenOptions, commit, import as import_files};
+use shards::recovery::{Assume, Found, OpenOptions, commit, end_import, import as import_files};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -19,24 +20,26 @@ pub enum Source {
     MultiPartAof(PathBuf),
 }
 
-pub fn import(dir: &Path, source: &Source, shards: Option<u16>) -> Result<Verdict> {
+pub fn import(dir: &Path, source: &Source, shards: Option<u16>, load_truncated: bool) -> Result<Verdict> {
     let (found, bytes) = find(source)?;
     std::fs::create_dir_all(dir).map_err(|cause| Error::io("creating", dir.display().to_string(), &cause))?;
     let directory = Directory::open_to_write(dir)?;
     refuse_unless_empty(dir, &directory)?;
     let shards = shards.unwrap_or(cpus().clamp(1, 1024) as u16);
     let disk = &directory.disk;
-    disk.show_progress(bytes, "importing");
+    let progress = Progress::show(disk, bytes, "importing");
     (0..shards).try_for_each(|shard| disk.create_dir(&shard_dir(ShardId(shard))))?;
     disk.sync_dir("")?;
-    let mut opened = import_files(disk, &options(shards), &found)?;
+    let mut opened = import_files(disk, &options(shards, load_truncated), &found)?;
     opened.manifest.state = State::Clean;
     commit(disk, &mut opened.manifest)?;
-    disk.end_progress();
+    end_import(disk)?;
+    drop(progress);
     if let Some((path, end)) = &opened.import_cut {
         let bytes = end.cut.map_or(0, |cut| cut.bytes);
         say(format_args!("cut        {path} @ {}: a torn tail of {bytes} bytes", end.valid_bytes));
     }
+    opened.left_out.iter().for_each(|what| say(format_args!("left out   {what}")));
     let base = opened.manifest.base.as_ref().expect("an import writes a base");
     let keys = base.files.iter().flat_map(|file| &file.keys);
     let databases = keys.clone().map(|keys| keys.db + 1).max().unwrap_or(0);
@@ -47,7 +50,7 @@ pub fn import(dir: &Path, source: &Source, shards: Option<u16>) -> Result<Verdic
     Ok(Verdict::Sound)
 }
 
-fn options(shards: u16) -> OpenOptions<'static> {
+fn options(shards: u16, load_truncated: bool) -> OpenOptions<'static> {
     OpenOptions {
         shards,
         databases: DATABASES,
@@ -58,6 +61,8 @@ fn options(shards: u16) -> OpenOptions<'static> {
         dbfilename: "",
         appendfilename: "",
         appenddirname: "",
+        load_truncated,
+        names: shards::commands::Names::TABLE,
         base_format: BaseFormat::Rdb,
         hash_seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),
         now_ms: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64),

@@ -8,16 +8,30 @@
 //! ```
 //! Exit status: 0 sound or done, 1 damaged or failed, 2 wrong usage (a running server included). The directory is locked meanwhile.
 //! Only `import` and `check --fix` write into a data directory.
+//!
+//! Without the feature `tool`, only the blocking `disk` is here: the server starts with it.
 
-pub mod check;
-pub mod check_file;
-pub mod directory;
 pub mod disk;
+
+#[cfg(feature = "tool")]
+pub mod check;
+#[cfg(feature = "tool")]
+pub mod check_file;
+#[cfg(feature = "tool")]
+pub mod directory;
+#[cfg(feature = "tool")]
 pub mod export;
+#[cfg(feature = "tool")]
 pub mod import;
+#[cfg(feature = "tool")]
 pub mod inspect;
+#[cfg(feature = "tool")]
 mod output;
+#[cfg(feature = "tool")]
+mod progress;
+#[cfg(feature = "tool")]
 mod rdb_summary;
+#[cfg(feature = "tool")]
 mod show;
 
 use std::io::Write;

@@ -38,7 +38,7 @@ struct Export {
     #[arg(long, value_parser = clap::value_parser!(u32).range(9..=11))]
     rdb_version: Option<u32>,
     /// Commands only: an AOF without an RDB at its beginning
-    #[arg(long, requires = "aof")]
+    #[arg(long, conflicts_with = "rdb")]
     no_preamble: bool,
     /// Copy bases although their checksums are wrong
     #[arg(long)]
@@ -66,6 +66,9 @@ struct Import {
     /// Shards to spread the keys over; without it, the number of CPUs. A server may start with another number
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     shards: Option<u16>,
+    /// Refuse an AOF whose end is torn, as the server does with aof-load-truncated no; without it, the end is cut and reported
+    #[arg(long, conflicts_with = "rdb")]
+    no_truncated: bool,
     #[command(flatten)]
     source: ImportSource,
 }
@@ -147,14 +150,14 @@ fn run(task: Task) -> Result<Verdict, Error> {
             let options = export::Options { format, rdb_version, verify: !no_verify, assume: recovery_assume.into() };
             export::export(&Directory::open(&dir)?, &options)
         }
-        Task::Import(Import { dir, shards, source }) => {
+        Task::Import(Import { dir, shards, no_truncated, source }) => {
             let source = match source {
                 ImportSource { rdb: Some(path), .. } => import::Source::Rdb(path),
                 ImportSource { aof: Some(path), .. } => import::Source::Aof(path),
                 ImportSource { appendonlydir: Some(path), .. } => import::Source::MultiPartAof(path),
                 ImportSource { rdb: None, aof: None, appendonlydir: None } => unreachable!("clap asks for one of them"),
             };
-            import::import(&dir, &source, shards)
+            import::import(&dir, &source, shards, !no_truncated)
         }
         Task::Check(Check { what: DirOrFile { dir: Some(dir), .. }, fix, recovery_assume }) => {
             let directory = if fix { Directory::open_to_write(&dir)? } else { Directory::open(&dir)? };

@@ -117,6 +117,13 @@ pub fn string_to_change<'c>(ctx: &'c mut Ctx<'_>, key: &[u8], entry: Option<Entr
     string_at_mut(ctx, entry)
 }
 
+/// Redis makes a string raw before it looks whether there is anything to write; OBJECT ENCODING tells.
+pub fn make_raw(ctx: &mut Ctx<'_>, entry: Option<Entry>) {
+    if let Some(entry) = entry.filter(|&entry| string_at(ctx, entry).encoding_name() != "raw") {
+        ctx.keyspace.reform(entry, |value| value.as_str_mut().expect("the entry was checked to hold a string").make_raw());
+    }
+}
+
 /// An integer that must fit 32 bits (numbers of databases).
 pub fn integer_32(text: &[u8]) -> Result<i64, Failure> {
     let value = integer(text)?;
@@ -126,10 +133,11 @@ pub fn integer_32(text: &[u8]) -> Result<i64, Failure> {
     }
 }
 
-/// The answer of a container's HELP sub-command.
-pub fn reply_help(reply: &mut Reply<'_>, command: &str, lines: &[&str]) {
+/// The answer of a container's HELP sub-command. `name`: as the client calls the container.
+pub fn reply_help(reply: &mut Reply<'_>, name: &[u8], lines: &[&str]) {
     reply.array(lines.len() + 3);
-    reply.simple(&format!("{command} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    let name = String::from_utf8_lossy(name).to_uppercase();
+    reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for line in lines.iter().chain(&["HELP", "    Prints this help."]) {
         reply.simple(line);
     }

@@ -1,7 +1,7 @@
 //! Strings as rows of integers of any width: BITFIELD, BITFIELD_RO.
 
 use super::arguments::{
-    Failure, SYNTAX, answer, find_string, integer, is, read_string, string_at, string_at_mut, string_to_change,
+    Failure, SYNTAX, answer, find_string, integer, is, make_raw, read_string, string_at, string_at_mut, string_to_change,
 };
 use super::bitmaps::{bit_offset, checked_bit_offset};
 use super::context::Ctx;
@@ -17,11 +17,17 @@ pub static COMMANDS: &[Command] = &[
             Spec::at(1, "RW access update variable_flags").notes("This command allows both access and modification of the key")
         ])
         .acl(&["write", "bitmap", "slow"])
+        .arguments(
+            "key [operation(GET get-block(encoding offset:integer) | write([OVERFLOW overflow-block(WRAP | \
+             SAT | FAIL)] write-operation(SET set-block(encoding offset:integer value:integer) | INCRBY \
+             incrby-block(encoding offset:integer increment:integer))))...]",
+        )
         .doc("bitmap", "3.2.0", "O(1) for each subcommand specified", "Perform arbitrary bitfield integer operations on strings"),
     Command::new("bitfield_ro", -2, flags::READONLY | flags::FAST, Route::Keys(Multi::Never), Run::Data(bitfield_ro))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RO access")])
         .acl(&["read", "bitmap", "fast"])
+        .arguments("key [GET get-block(encoding offset:integer)]...")
         .doc(
             "bitmap",
             "6.0.0",
@@ -173,6 +179,9 @@ fn run(ctx: &mut Ctx<'_>, args: &[&[u8]], operations: &[Operation]) -> Result<()
     // Like Redis, make room for the furthest field first: it counts as a change even when every operation fails.
     let mut changed = last_written.is_some_and(|last| grow(ctx, key, entry, last));
     let entry = if changed { ctx.keyspace.find(ctx.db, key) } else { entry };
+    if last_written.is_some() {
+        make_raw(ctx, entry);
+    }
     ctx.reply.array(operations.len());
     for operation in operations {
         changed |= run_one(ctx, entry, operation);

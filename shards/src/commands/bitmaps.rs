@@ -1,7 +1,7 @@
 //! Strings as rows of bits: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP. Bit 0 is the highest bit of the first byte.
 
 use super::arguments::{
-    Failure, STRING_LEN_MAX, SYNTAX, answer, find_string, integer, is, read_string, string_at, string_to_change,
+    Failure, STRING_LEN_MAX, SYNTAX, answer, find_string, integer, is, make_raw, read_string, string_at, string_to_change,
 };
 use super::context::Ctx;
 use super::keys::delete;
@@ -16,26 +16,31 @@ pub static COMMANDS: &[Command] = &[
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW access update")])
         .acl(&["write", "bitmap", "slow"])
+        .arguments("key offset:integer value:integer")
         .doc("bitmap", "2.2.0", "O(1)", "Sets or clears the bit at offset in the string value stored at key"),
     Command::new("getbit", 3, flags::READONLY | flags::FAST, Route::Keys(Multi::Never), Run::Data(getbit))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RO access")])
         .acl(&["read", "bitmap", "fast"])
+        .arguments("key offset:integer")
         .doc("bitmap", "2.2.0", "O(1)", "Returns the bit value at offset in the string value stored at key"),
     Command::new("bitcount", -2, flags::READONLY, Route::Keys(Multi::Never), Run::Data(bitcount))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RO access")])
         .acl(&["read", "bitmap", "slow"])
+        .arguments("key [range(start:integer [end-unit-block(end:integer [unit(BYTE | BIT)])])]")
         .doc("bitmap", "2.6.0", "O(N)", "Count set bits in a string"),
     Command::new("bitpos", -3, flags::READONLY, Route::Keys(Multi::Never), Run::Data(bitpos))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RO access")])
         .acl(&["read", "bitmap", "slow"])
+        .arguments("key bit:integer [range(start:integer [end-unit-block(end:integer [unit(BYTE | BIT)])])]")
         .doc("bitmap", "2.8.7", "O(N)", "Find first bit set or clear in a string"),
     Command::new("bitop", -4, flags::WRITE | flags::DENYOOM, Route::Keys(Multi::Gather), Run::Data(bitop))
         .keys(2, -1, 1)
         .specs(&[Spec::at(2, "OW update"), Spec::range(3, -1, 1, "RO access")])
         .acl(&["write", "bitmap", "slow"])
+        .arguments("operation(AND | OR | XOR | NOT) destkey:key key...")
         .doc("bitmap", "2.6.0", "O(N)", "Perform bitwise operations between strings"),
 ];
 
@@ -57,6 +62,8 @@ fn setbit(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         if grows || new != old {
             string_to_change(ctx, key, entry).write_at(index, &[new]);
             ctx.effect(&[b"SETBIT", key, args[2], args[3]]);
+        } else {
+            make_raw(ctx, entry);
         }
         ctx.reply.integer((old & mask != 0) as i64);
         Ok(())

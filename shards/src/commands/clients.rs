@@ -18,6 +18,7 @@ pub static COMMANDS: &[Command] = &[Command::new("client", -2, 0, Route::Home, R
             .doc("connection", "2.6.9", "O(1)", "Get the current connection name"),
         Command::new("client|setname", 3, flags::NOSCRIPT | flags::LOADING | flags::STALE, Route::Home, Run::Home(setname))
             .acl(&["slow", "connection"])
+            .arguments("connection-name")
             .doc("connection", "2.6.9", "O(1)", "Set the current connection name"),
         Command::new("client|info", 2, flags::NOSCRIPT | flags::LOADING | flags::STALE, Route::Home, Run::Home(info))
             .acl(&["slow", "connection"])
@@ -25,6 +26,7 @@ pub static COMMANDS: &[Command] = &[Command::new("client", -2, 0, Route::Home, R
             .doc("connection", "6.2.0", "O(1)", "Returns information about the current client connection."),
         Command::new("client|no-touch", 3, flags::NOSCRIPT | flags::LOADING | flags::STALE, Route::Home, Run::Home(no_touch))
             .acl(&["slow", "connection"])
+            .arguments("enabled(ON | OFF)")
             .doc(
                 "connection",
                 "7.2.0",
@@ -34,6 +36,7 @@ pub static COMMANDS: &[Command] = &[Command::new("client", -2, 0, Route::Home, R
         Command::new("client|setinfo", 4, flags::NOSCRIPT | flags::LOADING | flags::STALE, Route::Home, Run::Home(setinfo))
             .acl(&["slow", "connection"])
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .arguments("attr(LIB-NAME libname | LIB-VER libver)")
             .doc("connection", "7.2.0", "O(1)", "Sets information specific to the client or connection."),
         Command::new(
             "client|no-evict",
@@ -43,9 +46,11 @@ pub static COMMANDS: &[Command] = &[Command::new("client", -2, 0, Route::Home, R
             Run::Home(no_evict),
         )
         .acl(&["admin", "slow", "dangerous", "connection"])
+        .arguments("enabled(ON | OFF)")
         .doc("connection", "7.0.0", "O(1)", "Set client eviction mode for the current connection"),
         Command::new("client|reply", 3, flags::NOSCRIPT | flags::LOADING | flags::STALE, Route::Home, Run::Home(reply))
             .acl(&["slow", "connection"])
+            .arguments("action(ON | OFF | SKIP)")
             .doc("connection", "3.2.0", "O(1)", "Instruct the server whether to reply to commands"),
         Command::new("client|getredir", 2, flags::NOSCRIPT | flags::LOADING | flags::STALE, Route::Home, Run::Home(getredir))
             .acl(&["slow", "connection"])
@@ -59,6 +64,7 @@ pub static COMMANDS: &[Command] = &[Command::new("client", -2, 0, Route::Home, R
         )
         .acl(&["admin", "slow", "dangerous", "connection"])
         .tips(&["nondeterministic_output"])
+        .arguments("[TYPE client-type(NORMAL | MASTER | REPLICA | PUBSUB)] [ID client-id:integer...]")
         .doc(
             "connection",
             "2.4.0",
@@ -73,6 +79,11 @@ pub static COMMANDS: &[Command] = &[Command::new("client", -2, 0, Route::Home, R
             Run::Engine(EngineCommand::ClientKill),
         )
         .acl(&["admin", "slow", "dangerous", "connection"])
+        .arguments(
+            "filter(old-format=ip:port | new-format([ID client-id:integer] | [TYPE client-type(NORMAL | \
+             MASTER | SLAVE | REPLICA | PUBSUB)] | [USER username] | [ADDR addr=ip:port] | [LADDR \
+             laddr=ip:port] | [SKIPME skipme(YES | NO)] | [MAXAGE maxage:integer])...)",
+        )
         .doc(
             "connection",
             "2.4.0",
@@ -87,6 +98,7 @@ pub static COMMANDS: &[Command] = &[Command::new("client", -2, 0, Route::Home, R
             Run::Engine(EngineCommand::ClientPause),
         )
         .acl(&["admin", "slow", "dangerous", "connection"])
+        .arguments("timeout:integer [mode(WRITE | ALL)]")
         .doc("connection", "2.9.50", "O(1)", "Stop processing commands from clients for some time"),
         Command::new(
             "client|unpause",
@@ -110,6 +122,7 @@ pub static COMMANDS: &[Command] = &[Command::new("client", -2, 0, Route::Home, R
             Run::Engine(EngineCommand::ClientUnblock),
         )
         .acl(&["admin", "slow", "dangerous", "connection"])
+        .arguments("client-id:integer [unblock-type(TIMEOUT | ERROR)]")
         .doc(
             "connection",
             "5.0.0",
@@ -253,8 +266,8 @@ fn getredir(home: &mut Home<'_>, _args: &[&[u8]]) {
 }
 
 /// CLIENT HELP
-fn help(home: &mut Home<'_>, _args: &[&[u8]]) {
-    reply_help(&mut home.reply, "CLIENT", HELP);
+fn help(home: &mut Home<'_>, args: &[&[u8]]) {
+    reply_help(&mut home.reply, args[0], HELP);
 }
 
 const HELP: &[&str] = &[

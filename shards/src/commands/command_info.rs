@@ -1,9 +1,11 @@
 //! COMMAND: the table as clients see it.
 
+use super::argument_syntax::{arguments_of, reply_arguments};
 use super::arguments::{Failure, SYNTAX, is, reply_help};
 use super::connection::answer_home;
 use super::glob::glob_matches;
-use super::lookup::{all, by_full_name, lookup, possible_keys};
+use super::lookup::possible_keys;
+use super::names::Names;
 use super::table::{Command, Home, KeySpec, Route, Run, Spec, SpecBegin, SpecFind, flags};
 use crate::resp::Reply;
 
@@ -19,6 +21,7 @@ pub static COMMANDS: &[Command] =
             Command::new("command|info", -2, flags::LOADING | flags::STALE, Route::Home, Run::Home(info))
                 .acl(&["slow", "connection"])
                 .tips(&["nondeterministic_output_order"])
+                .arguments("[command-name...]")
                 .doc(
                     "server",
                     "2.8.13",
@@ -28,6 +31,7 @@ pub static COMMANDS: &[Command] =
             Command::new("command|docs", -2, flags::LOADING | flags::STALE, Route::Home, Run::Home(docs))
                 .acl(&["slow", "connection"])
                 .tips(&["nondeterministic_output_order"])
+                .arguments("[command-name...]")
                 .doc(
                     "server",
                     "7.0.0",
@@ -37,6 +41,7 @@ pub static COMMANDS: &[Command] =
             Command::new("command|list", -2, flags::LOADING | flags::STALE, Route::Home, Run::Home(list))
                 .acl(&["slow", "connection"])
                 .tips(&["nondeterministic_output_order"])
+                .arguments("[FILTERBY filterby(MODULE module-name | ACLCAT category | PATTERN pattern)]")
                 .doc(
                     "server",
                     "7.0.0",
@@ -45,6 +50,7 @@ pub static COMMANDS: &[Command] =
                 ),
             Command::new("command|getkeys", -3, flags::LOADING | flags::STALE, Route::Home, Run::Home(getkeys))
                 .acl(&["slow", "connection"])
+                .arguments("command [arg...]")
                 .doc(
                     "server",
                     "2.8.13",
@@ -53,6 +59,7 @@ pub static COMMANDS: &[Command] =
                 ),
             Command::new("command|getkeysandflags", -3, flags::LOADING | flags::STALE, Route::Home, Run::Home(getkeysandflags))
                 .acl(&["slow", "connection"])
+                .arguments("command [arg...]")
                 .doc(
                     "server",
                     "7.0.0",
@@ -66,15 +73,16 @@ pub static COMMANDS: &[Command] =
 
 /// COMMAND
 fn all_infos(home: &mut Home<'_>, _args: &[&[u8]]) {
-    home.reply.array(all().count());
-    for command in all() {
+    let commands = home.names.all();
+    home.reply.array(commands.len());
+    for command in commands {
         reply_info(&mut home.reply, command);
     }
 }
 
 /// COMMAND COUNT
 fn count(home: &mut Home<'_>, _args: &[&[u8]]) {
-    home.reply.integer(all().count() as i64);
+    home.reply.integer(home.names.all().len() as i64);
 }
 
 /// COMMAND INFO [command-name …]: null for a name of no command.
@@ -84,7 +92,7 @@ fn info(home: &mut Home<'_>, args: &[&[u8]]) {
     }
     home.reply.array(args.len() - 2);
     for name in &args[2..] {
-        match by_full_name(name) {
+        match home.names.by_full_name(name) {
             Some(command) => reply_info(&mut home.reply, command),
             None => home.reply.null(),
         }
@@ -183,11 +191,11 @@ fn reply_words(reply: &mut Reply<'_>, words: &str) {
     words.split_whitespace().for_each(|word| reply.simple(word));
 }
 
-/// COMMAND DOCS [command-name …]: names of no command are left out. Arguments' syntax is not described.
+/// COMMAND DOCS [command-name …]: names of no command are left out.
 fn docs(home: &mut Home<'_>, args: &[&[u8]]) {
     let named: Vec<_> = match args.len() {
-        2 => all().collect(),
-        _ => args[2..].iter().filter_map(|name| by_full_name(name)).collect(),
+        2 => home.names.all(),
+        _ => args[2..].iter().filter_map(|name| home.names.by_full_name(name)).collect(),
     };
     home.reply.map(named.len());
     named.into_iter().for_each(|command| reply_docs(&mut home.reply, command));
@@ -198,11 +206,16 @@ fn reply_docs(reply: &mut Reply<'_>, command: &Command) {
     let facts =
         [("summary", command.summary), ("since", command.since), ("group", command.group), ("complexity", command.complexity)];
     let present = facts.iter().filter(|(_, text)| !text.is_empty());
-    let has_subcommands = !command.subcommands.is_empty();
-    reply.map(present.clone().count() + has_subcommands as usize);
+    let arguments = arguments_of(command);
+    let (has_arguments, has_subcommands) = (!arguments.is_empty(), !command.subcommands.is_empty());
+    reply.map(present.clone().count() + has_arguments as usize + has_subcommands as usize);
     for (name, text) in present {
         reply.bulk(name.as_bytes());
         reply.bulk(text.as_bytes());
+    }
+    if has_arguments {
+        reply.bulk(b"arguments");
+        reply_arguments(reply, &arguments);
     }
     if has_subcommands {
         reply.bulk(b"subcommands");
@@ -215,32 +228,37 @@ fn reply_docs(reply: &mut Reply<'_>, command: &Command) {
 fn list(home: &mut Home<'_>, args: &[&[u8]]) {
     answer_home(home, |home| {
         let names: Vec<_> = match args[2..] {
-            [] => names().collect(),
+            [] => {
+                home.reply.set(names(home).count());
+                names(home).for_each(|command| home.reply.bulk(command.name.as_bytes()));
+                return Ok(());
+            }
             [by, _, _] if !is(by, "FILTERBY") => return Err(SYNTAX),
             [_, kind, pattern] if is(kind, "PATTERN") => {
-                names().filter(|command| glob_matches(pattern, command.name.as_bytes(), true)).collect()
+                names(home).filter(|command| glob_matches(pattern, command.name.as_bytes(), true)).collect()
             }
             [_, kind, category] if is(kind, "ACLCAT") => {
                 let in_category = |command: &&Command| command.acl.iter().any(|name| is(category, name));
-                names().filter(in_category).collect()
+                names(home).filter(in_category).collect()
             }
             [_, kind, _] if is(kind, "MODULE") => Vec::new(),
             _ => return Err(SYNTAX),
         };
-        home.reply.set(names.len());
+        // As Redis: only the whole list is a set in RESP3.
+        home.reply.array(names.len());
         names.iter().for_each(|command| home.reply.bulk(command.name.as_bytes()));
         Ok(())
     });
 }
 
-fn names() -> impl Iterator<Item = &'static Command> {
-    all().flat_map(|command| std::iter::once(command).chain(command.subcommands))
+fn names(home: &Home<'_>) -> impl Iterator<Item = &'static Command> + use<> {
+    home.names.all().into_iter().flat_map(|command| std::iter::once(command).chain(command.subcommands))
 }
 
 /// COMMAND GETKEYS command [arg …]
 fn getkeys(home: &mut Home<'_>, args: &[&[u8]]) {
     answer_home(home, |home| {
-        let (_, keys) = keys_in(&args[2..])?;
+        let (_, keys) = keys_in(home.names, &args[2..])?;
         home.reply.array(keys.len());
         keys.iter().for_each(|&index| home.reply.bulk(args[2 + index]));
         Ok(())
@@ -250,7 +268,7 @@ fn getkeys(home: &mut Home<'_>, args: &[&[u8]]) {
 /// COMMAND GETKEYSANDFLAGS command [arg …]
 fn getkeysandflags(home: &mut Home<'_>, args: &[&[u8]]) {
     answer_home(home, |home| {
-        let (command, keys) = keys_in(&args[2..])?;
+        let (command, keys) = keys_in(home.names, &args[2..])?;
         home.reply.array(keys.len());
         for (nth, index) in keys.into_iter().enumerate() {
             home.reply.array(2);
@@ -261,8 +279,8 @@ fn getkeysandflags(home: &mut Home<'_>, args: &[&[u8]]) {
     });
 }
 
-fn keys_in(args: &[&[u8]]) -> Result<(&'static Command, Vec<usize>), Failure> {
-    let command = lookup(args).ok_or("ERR Invalid command specified")?;
+fn keys_in(names: &Names, args: &[&[u8]]) -> Result<(&'static Command, Vec<usize>), Failure> {
+    let command = names.lookup(args).ok_or("ERR Invalid command specified")?;
     if matches!(command.keys, KeySpec::None) {
         return Err("ERR The command has no key arguments".into());
     }
@@ -290,8 +308,8 @@ fn key_flags(command: &Command, nth: usize, index: usize, args: &[&[u8]]) -> &'s
 }
 
 /// COMMAND HELP
-fn help(home: &mut Home<'_>, _args: &[&[u8]]) {
-    reply_help(&mut home.reply, "COMMAND", HELP);
+fn help(home: &mut Home<'_>, args: &[&[u8]]) {
+    reply_help(&mut home.reply, args[0], HELP);
 }
 
 const HELP: &[&str] = &[

@@ -11,12 +11,15 @@ pub static COMMANDS: &[Command] = &[
     Command::new("ping", -1, flags::FAST, Route::Home, Run::Home(ping))
         .acl(&["fast", "connection"])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .arguments("[message]")
         .doc("connection", "1.0.0", "O(1)", "Ping the server"),
     Command::new("echo", 2, flags::LOADING | flags::STALE | flags::FAST, Route::Home, Run::Home(echo))
         .acl(&["fast", "connection"])
+        .arguments("message")
         .doc("connection", "1.0.0", "O(1)", "Echo the given string"),
     Command::new("select", 2, flags::LOADING | flags::STALE | flags::FAST, Route::Home, Run::Home(select))
         .acl(&["fast", "connection"])
+        .arguments("index:integer")
         .doc("connection", "1.0.0", "O(1)", "Change the selected database for the current connection"),
     Command::new(
         "auth",
@@ -26,6 +29,7 @@ pub static COMMANDS: &[Command] = &[
         Run::Home(auth),
     )
     .acl(&["fast", "connection"])
+    .arguments("[username] password")
     .doc("connection", "1.0.0", "O(N) where N is the number of passwords defined for the user", "Authenticate to the server"),
     Command::new(
         "hello",
@@ -35,6 +39,7 @@ pub static COMMANDS: &[Command] = &[
         Run::Home(hello),
     )
     .acl(&["fast", "connection"])
+    .arguments("[arguments(protover:integer [AUTH auth(username password)] [SETNAME clientname])]")
     .doc("connection", "6.0.0", "O(1)", "Handshake with Redis"),
     Command::new(
         "quit",
@@ -58,12 +63,10 @@ pub static COMMANDS: &[Command] = &[
         .acl(&["fast"])
         .tips(&["nondeterministic_output"])
         .doc("server", "2.6.0", "O(1)", "Return the current server time"),
-    Command::new("lolwut", -1, flags::READONLY | flags::FAST, Route::Home, Run::Home(lolwut)).acl(&["read", "fast"]).doc(
-        "server",
-        "5.0.0",
-        "",
-        "Display some computer art and the Redis version",
-    ),
+    Command::new("lolwut", -1, flags::READONLY | flags::FAST, Route::Home, Run::Home(lolwut))
+        .acl(&["read", "fast"])
+        .arguments("[VERSION version:integer]")
+        .doc("server", "5.0.0", "", "Display some computer art and the Redis version"),
 ];
 
 /// Redis's version whose commands, replies and errors this server speaks.
@@ -131,8 +134,21 @@ fn time(home: &mut Home<'_>, _args: &[&[u8]]) {
 }
 
 /// LOLWUT [VERSION version]
-fn lolwut(home: &mut Home<'_>, _args: &[&[u8]]) {
-    home.reply.verbatim(b"txt", format!("Redis ver. {REDIS_VERSION}\n").as_bytes());
+fn lolwut(home: &mut Home<'_>, args: &[&[u8]]) {
+    answer_home(home, |home| {
+        if let [_, word, version, options @ ..] = args
+            && is(word, "VERSION")
+        {
+            let sizes = match integer(version)? {
+                5 => 3,
+                6 => 2,
+                _ => 0,
+            };
+            options.iter().take(sizes).try_for_each(|size| integer(size).map(drop))?;
+        }
+        home.reply.verbatim(b"txt", format!("Redis ver. {REDIS_VERSION}\n").as_bytes());
+        Ok(())
+    });
 }
 
 /// AUTH [username] password

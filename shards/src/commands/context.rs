@@ -25,6 +25,8 @@ pub struct Session {
     /// `host:port` of the peer, of the socket that accepted it.
     pub peer: String,
     pub local: String,
+    /// The peer is on this machine.
+    pub is_local: bool,
     pub created_ms: i64,
     /// `client|list`; empty before the first one.
     pub last_command: &'static str,

@@ -1,8 +1,6 @@
 //! Strings as numbers: INCR and its relatives.
 
-use super::arguments::{
-    Failure, NOT_FLOAT, NOT_INTEGER, NumberText, answer, find_string, integer, put_string, string_at, string_at_mut,
-};
+use super::arguments::{Failure, NOT_FLOAT, NOT_INTEGER, NumberText, answer, find_string, integer, string_at, string_at_mut};
 use super::context::Ctx;
 use super::long_double::LongDouble;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
@@ -13,21 +11,25 @@ pub static COMMANDS: &[Command] = &[
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW access update")])
         .acl(&["write", "string", "fast"])
+        .arguments("key")
         .doc("string", "1.0.0", "O(1)", "Increment the integer value of a key by one"),
     Command::new("decr", 2, flags::WRITE | flags::DENYOOM | flags::FAST, Route::Keys(Multi::Never), Run::Data(decr))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW access update")])
         .acl(&["write", "string", "fast"])
+        .arguments("key")
         .doc("string", "1.0.0", "O(1)", "Decrement the integer value of a key by one"),
     Command::new("incrby", 3, flags::WRITE | flags::DENYOOM | flags::FAST, Route::Keys(Multi::Never), Run::Data(incrby))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW access update")])
         .acl(&["write", "string", "fast"])
+        .arguments("key increment:integer")
         .doc("string", "1.0.0", "O(1)", "Increment the integer value of a key by the given amount"),
     Command::new("decrby", 3, flags::WRITE | flags::DENYOOM | flags::FAST, Route::Keys(Multi::Never), Run::Data(decrby))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW access update")])
         .acl(&["write", "string", "fast"])
+        .arguments("key decrement:integer")
         .doc("string", "1.0.0", "O(1)", "Decrement the integer value of a key by the given number"),
     Command::new(
         "incrbyfloat",
@@ -39,6 +41,7 @@ pub static COMMANDS: &[Command] = &[
     .keys(1, 1, 1)
     .specs(&[Spec::at(1, "RW access update")])
     .acl(&["write", "string", "fast"])
+    .arguments("key increment:double")
     .doc("string", "2.6.0", "O(1)", "Increment the float value of a key by the given amount"),
 ];
 
@@ -95,8 +98,8 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         let sum = old.add(increment).ok_or("ERR increment would produce NaN or Infinity")?;
         let text = sum.text();
         match entry {
-            Some(entry) => *string_at_mut(ctx, entry) = Str::new(text.as_bytes()),
-            None => put_string(ctx, key, text.as_bytes(), None),
+            Some(entry) => *string_at_mut(ctx, entry) = Str::from_bytes(text.as_bytes()),
+            None => _ = ctx.keyspace.insert(ctx.db, key, Value::Str(Str::from_bytes(text.as_bytes())), None),
         }
         // The result, not the increment: another machine's arithmetic must not change it.
         ctx.effect(&[b"SET", key, text.as_bytes(), b"KEEPTTL"]);

@@ -8,17 +8,22 @@ use crate::ids::DbIndex;
 
 pub static COMMANDS: &[Command] = &[
 Command::new("flushdb", -1, flags::WRITE, Route::All(Merge::First), Run::Data(flushdb))
-.acl(&["keyspace", "write", "slow", "dangerous"]).tips(&["request_policy:all_shards", "response_policy:all_succeeded"]).doc("server", "1.0.0", "O(N) where N is the number of keys in the selected database", "Remove all keys from the current database"),
+.acl(&["keyspace", "write", "slow", "dangerous"]).tips(&["request_policy:all_shards", "response_policy:all_succeeded"]).arguments("[flush-type(ASYNC | SYNC)]")
+.doc("server", "1.0.0", "O(N) where N is the number of keys in the selected database", "Remove all keys from the current database"),
 Command::new("flushall", -1, flags::WRITE, Route::All(Merge::First), Run::Data(flushall))
-.acl(&["keyspace", "write", "slow", "dangerous"]).tips(&["request_policy:all_shards", "response_policy:all_succeeded"]).doc("server", "1.0.0", "O(N) where N is the total number of keys in all databases", "Remove all keys from all databases"),
+.acl(&["keyspace", "write", "slow", "dangerous"]).tips(&["request_policy:all_shards", "response_policy:all_succeeded"]).arguments("[flush-type(ASYNC | SYNC)]")
+.doc("server", "1.0.0", "O(N) where N is the total number of keys in all databases", "Remove all keys from all databases"),
 Command::new("swapdb", 3, flags::WRITE | flags::FAST, Route::All(Merge::First), Run::Data(swapdb))
-.acl(&["keyspace", "write", "fast", "dangerous"]).doc("server", "4.0.0", "O(N) where N is the count of clients watching or blocking on keys from both databases.", "Swaps two Redis databases"),
+.acl(&["keyspace", "write", "fast", "dangerous"]).arguments("index1:integer index2:integer")
+.doc("server", "4.0.0", "O(N) where N is the count of clients watching or blocking on keys from both databases.", "Swaps two Redis databases"),
 Command::new("dbsize", 1, flags::READONLY | flags::FAST, Route::All(Merge::Sum), Run::Data(dbsize))
 .acl(&["keyspace", "read", "fast"]).tips(&["request_policy:all_shards", "response_policy:agg_sum"]).doc("server", "1.0.0", "O(1)", "Return the number of keys in the selected database"),
 Command::new("keys", 2, flags::READONLY, Route::All(Merge::Concat), Run::Data(keys))
-.acl(&["keyspace", "read", "slow", "dangerous"]).tips(&["request_policy:all_shards", "nondeterministic_output_order"]).doc("generic", "1.0.0", "O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length.", "Find all keys matching the given pattern"),
+.acl(&["keyspace", "read", "slow", "dangerous"]).tips(&["request_policy:all_shards", "nondeterministic_output_order"]).arguments("pattern")
+.doc("generic", "1.0.0", "O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length.", "Find all keys matching the given pattern"),
 Command::new("scan", -2, flags::READONLY, Route::Engine, Run::Engine(EngineCommand::Scan))
-.acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output", "request_policy:special"]).doc("generic", "2.8.0", "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.", "Incrementally iterate the keys space"),
+.acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output", "request_policy:special"]).arguments("cursor:integer [MATCH pattern] [COUNT count:integer] [TYPE type]")
+.doc("generic", "2.8.0", "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.", "Incrementally iterate the keys space"),
 Command::new("randomkey", 1, flags::READONLY, Route::Engine, Run::Engine(EngineCommand::RandomKey))
 .acl(&["keyspace", "read", "slow"]).tips(&["request_policy:all_shards", "nondeterministic_output"]).doc("generic", "1.0.0", "O(1)", "Return a random key from the keyspace")];
 

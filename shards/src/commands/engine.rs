@@ -26,6 +26,7 @@ pub static COMMANDS: &[Command] = &[
         Run::Engine(EngineCommand::BgSave),
     )
     .acl(&["admin", "slow", "dangerous"])
+    .arguments("[SCHEDULE]")
     .doc("server", "1.0.0", "O(1)", "Asynchronously save the dataset to disk"),
     Command::new(
         "bgrewriteaof",
@@ -44,6 +45,7 @@ pub static COMMANDS: &[Command] = &[
         Run::Engine(EngineCommand::Export),
     )
     .acl(&["admin", "slow", "dangerous"])
+    .arguments("format(RDB | AOF) [name]")
     .doc(
         "server",
         "7.2.0",
@@ -62,6 +64,7 @@ pub static COMMANDS: &[Command] = &[
         Run::Engine(EngineCommand::Shutdown),
     )
     .acl(&["admin", "slow", "dangerous"])
+    .arguments("[abort-selector(save-selector-block([save-selector(NOSAVE | SAVE)] [NOW] [FORCE]) | ABORT)]")
     .doc(
         "server",
         "1.0.0",
@@ -71,6 +74,7 @@ pub static COMMANDS: &[Command] = &[
     Command::new("info", -1, flags::LOADING | flags::STALE, Route::Engine, Run::Engine(EngineCommand::Info))
         .acl(&["slow", "dangerous"])
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
+        .arguments("[section...]")
         .doc("server", "1.0.0", "O(1)", "Get information and statistics about the server"),
     Command::new(
         "debug",
@@ -93,6 +97,7 @@ pub static COMMANDS: &[Command] = &[
                 Run::Engine(EngineCommand::ConfigGet),
             )
             .acl(&["admin", "slow", "dangerous"])
+            .arguments("parameter...")
             .doc(
                 "server",
                 "2.0.0",
@@ -108,6 +113,7 @@ pub static COMMANDS: &[Command] = &[
             )
             .acl(&["admin", "slow", "dangerous"])
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .arguments("data(parameter value)...")
             .doc(
                 "server",
                 "2.0.0",
@@ -139,8 +145,8 @@ pub static COMMANDS: &[Command] = &[
 ];
 
 /// CONFIG HELP
-fn config_help(home: &mut Home<'_>, _args: &[&[u8]]) {
-    reply_help(&mut home.reply, "CONFIG", CONFIG_HELP);
+fn config_help(home: &mut Home<'_>, args: &[&[u8]]) {
+    reply_help(&mut home.reply, args[0], CONFIG_HELP);
 }
 
 const CONFIG_HELP: &[&str] = &[

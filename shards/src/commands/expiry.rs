@@ -11,48 +11,57 @@ pub static COMMANDS: &[Command] = &[
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW update")])
         .acl(&["keyspace", "write", "fast"])
+        .arguments("key seconds:integer [condition(NX | XX | GT | LT)]")
         .doc("generic", "1.0.0", "O(1)", "Set a key's time to live in seconds"),
     Command::new("pexpire", -3, flags::WRITE | flags::FAST, Route::Keys(Multi::Never), Run::Data(pexpire))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW update")])
         .acl(&["keyspace", "write", "fast"])
+        .arguments("key milliseconds:integer [condition(NX | XX | GT | LT)]")
         .doc("generic", "2.6.0", "O(1)", "Set a key's time to live in milliseconds"),
     Command::new("expireat", -3, flags::WRITE | flags::FAST, Route::Keys(Multi::Never), Run::Data(expireat))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW update")])
         .acl(&["keyspace", "write", "fast"])
+        .arguments("key unix-time-seconds:unix-time [condition(NX | XX | GT | LT)]")
         .doc("generic", "1.2.0", "O(1)", "Set the expiration for a key as a UNIX timestamp"),
     Command::new("pexpireat", -3, flags::WRITE | flags::FAST, Route::Keys(Multi::Never), Run::Data(pexpireat))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW update")])
         .acl(&["keyspace", "write", "fast"])
+        .arguments("key unix-time-milliseconds:unix-time [condition(NX | XX | GT | LT)]")
         .doc("generic", "2.6.0", "O(1)", "Set the expiration for a key as a UNIX timestamp specified in milliseconds"),
     Command::new("persist", 2, flags::WRITE | flags::FAST, Route::Keys(Multi::Never), Run::Data(persist))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW update")])
         .acl(&["keyspace", "write", "fast"])
+        .arguments("key")
         .doc("generic", "2.2.0", "O(1)", "Remove the expiration from a key"),
     Command::new("ttl", 2, flags::READONLY | flags::FAST, Route::Keys(Multi::Never), Run::Data(ttl))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RO access")])
         .acl(&["keyspace", "read", "fast"])
         .tips(&["nondeterministic_output"])
+        .arguments("key")
         .doc("generic", "1.0.0", "O(1)", "Get the time to live for a key in seconds"),
     Command::new("pttl", 2, flags::READONLY | flags::FAST, Route::Keys(Multi::Never), Run::Data(pttl))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RO access")])
         .acl(&["keyspace", "read", "fast"])
         .tips(&["nondeterministic_output"])
+        .arguments("key")
         .doc("generic", "2.6.0", "O(1)", "Get the time to live for a key in milliseconds"),
     Command::new("expiretime", 2, flags::READONLY | flags::FAST, Route::Keys(Multi::Never), Run::Data(expiretime))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RO access")])
         .acl(&["keyspace", "read", "fast"])
+        .arguments("key")
         .doc("generic", "7.0.0", "O(1)", "Get the expiration Unix timestamp for a key"),
     Command::new("pexpiretime", 2, flags::READONLY | flags::FAST, Route::Keys(Multi::Never), Run::Data(pexpiretime))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RO access")])
         .acl(&["keyspace", "read", "fast"])
+        .arguments("key")
         .doc("generic", "7.0.0", "O(1)", "Get the expiration Unix timestamp for a key in milliseconds"),
 ];
 

@@ -9,23 +9,32 @@ use crate::types::Value;
 
 pub static COMMANDS: &[Command] = &[
 Command::new("del", -2, flags::WRITE, Route::Keys(Multi::Split(Merge::Sum)), Run::Data(del))
-.keys(1, -1, 1).specs(&[Spec::range(1, -1, 1, "RM delete")]).acl(&["keyspace", "write", "slow"]).tips(&["request_policy:multi_shard", "response_policy:agg_sum"]).doc("generic", "1.0.0", "O(N) where N is the number of keys that will be removed. When a key to remove holds a value other than a string, the individual complexity for this key is O(M) where M is the number of elements in the list, set, sorted set or hash. Removing a single key that holds a string value is O(1).", "Delete a key"),
+.keys(1, -1, 1).specs(&[Spec::range(1, -1, 1, "RM delete")]).acl(&["keyspace", "write", "slow"]).tips(&["request_policy:multi_shard", "response_policy:agg_sum"]).arguments("key...")
+.doc("generic", "1.0.0", "O(N) where N is the number of keys that will be removed. When a key to remove holds a value other than a string, the individual complexity for this key is O(M) where M is the number of elements in the list, set, sorted set or hash. Removing a single key that holds a string value is O(1).", "Delete a key"),
 Command::new("unlink", -2, flags::WRITE | flags::FAST, Route::Keys(Multi::Split(Merge::Sum)), Run::Data(unlink))
-.keys(1, -1, 1).specs(&[Spec::range(1, -1, 1, "RM delete")]).acl(&["keyspace", "write", "fast"]).tips(&["request_policy:multi_shard", "response_policy:agg_sum"]).doc("generic", "4.0.0", "O(1) for each key removed regardless of its size. Then the command does O(N) work in a different thread in order to reclaim memory, where N is the number of allocations the deleted objects where composed of.", "Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non blocking."),
+.keys(1, -1, 1).specs(&[Spec::range(1, -1, 1, "RM delete")]).acl(&["keyspace", "write", "fast"]).tips(&["request_policy:multi_shard", "response_policy:agg_sum"]).arguments("key...")
+.doc("generic", "4.0.0", "O(1) for each key removed regardless of its size. Then the command does O(N) work in a different thread in order to reclaim memory, where N is the number of allocations the deleted objects where composed of.", "Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non blocking."),
 Command::new("exists", -2, flags::READONLY | flags::FAST, Route::Keys(Multi::Split(Merge::Sum)), Run::Data(exists))
-.keys(1, -1, 1).specs(&[Spec::range(1, -1, 1, "RO")]).acl(&["keyspace", "read", "fast"]).tips(&["request_policy:multi_shard", "response_policy:agg_sum"]).doc("generic", "1.0.0", "O(N) where N is the number of keys to check.", "Determine if a key exists"),
+.keys(1, -1, 1).specs(&[Spec::range(1, -1, 1, "RO")]).acl(&["keyspace", "read", "fast"]).tips(&["request_policy:multi_shard", "response_policy:agg_sum"]).arguments("key...")
+.doc("generic", "1.0.0", "O(N) where N is the number of keys to check.", "Determine if a key exists"),
 Command::new("touch", -2, flags::READONLY | flags::FAST, Route::Keys(Multi::Split(Merge::Sum)), Run::Data(touch))
-.keys(1, -1, 1).specs(&[Spec::range(1, -1, 1, "RO")]).acl(&["keyspace", "read", "fast"]).tips(&["request_policy:multi_shard", "response_policy:agg_sum"]).doc("generic", "3.2.1", "O(N) where N is the number of keys that will be touched.", "Alters the last access time of a key(s). Returns the number of existing keys specified."),
+.keys(1, -1, 1).specs(&[Spec::range(1, -1, 1, "RO")]).acl(&["keyspace", "read", "fast"]).tips(&["request_policy:multi_shard", "response_policy:agg_sum"]).arguments("key...")
+.doc("generic", "3.2.1", "O(N) where N is the number of keys that will be touched.", "Alters the last access time of a key(s). Returns the number of existing keys specified."),
 Command::new("type", 2, flags::READONLY | flags::FAST, Route::Keys(Multi::Never), Run::Data(type_of))
-.keys(1, 1, 1).specs(&[Spec::at(1, "RO")]).acl(&["keyspace", "read", "fast"]).doc("generic", "1.0.0", "O(1)", "Determine the type stored at key"),
+.keys(1, 1, 1).specs(&[Spec::at(1, "RO")]).acl(&["keyspace", "read", "fast"]).arguments("key")
+.doc("generic", "1.0.0", "O(1)", "Determine the type stored at key"),
 Command::new("rename", 3, flags::WRITE, Route::Keys(Multi::Gather), Run::Data(rename))
-.keys(1, 2, 1).specs(&[Spec::at(1, "RW access delete"), Spec::at(2, "OW update")]).acl(&["keyspace", "write", "slow"]).doc("generic", "1.0.0", "O(1)", "Rename a key"),
+.keys(1, 2, 1).specs(&[Spec::at(1, "RW access delete"), Spec::at(2, "OW update")]).acl(&["keyspace", "write", "slow"]).arguments("key newkey:key")
+.doc("generic", "1.0.0", "O(1)", "Rename a key"),
 Command::new("renamenx", 3, flags::WRITE | flags::FAST, Route::Keys(Multi::Gather), Run::Data(renamenx))
-.keys(1, 2, 1).specs(&[Spec::at(1, "RW access delete"), Spec::at(2, "OW insert")]).acl(&["keyspace", "write", "fast"]).doc("generic", "1.0.0", "O(1)", "Rename a key, only if the new key does not exist"),
+.keys(1, 2, 1).specs(&[Spec::at(1, "RW access delete"), Spec::at(2, "OW insert")]).acl(&["keyspace", "write", "fast"]).arguments("key newkey:key")
+.doc("generic", "1.0.0", "O(1)", "Rename a key, only if the new key does not exist"),
 Command::new("copy", -3, flags::WRITE | flags::DENYOOM, Route::Keys(Multi::Gather), Run::Data(copy))
-.keys(1, 2, 1).specs(&[Spec::at(1, "RO access"), Spec::at(2, "OW update")]).acl(&["keyspace", "write", "slow"]).doc("generic", "6.2.0", "O(N) worst case for collections, where N is the number of nested items. O(1) for string values.", "Copy a key"),
+.keys(1, 2, 1).specs(&[Spec::at(1, "RO access"), Spec::at(2, "OW update")]).acl(&["keyspace", "write", "slow"]).arguments("source:key destination:key [DB destination-db:integer] [REPLACE]")
+.doc("generic", "6.2.0", "O(N) worst case for collections, where N is the number of nested items. O(1) for string values.", "Copy a key"),
 Command::new("move", 3, flags::WRITE | flags::FAST, Route::Keys(Multi::Never), Run::Data(move_key))
-.keys(1, 1, 1).specs(&[Spec::at(1, "RW access update")]).acl(&["keyspace", "write", "fast"]).doc("generic", "1.0.0", "O(1)", "Move a key to another database")];
+.keys(1, 1, 1).specs(&[Spec::at(1, "RW access update")]).acl(&["keyspace", "write", "fast"]).arguments("key db:integer")
+.doc("generic", "1.0.0", "O(1)", "Move a key to another database")];
 
 /// DEL key [key …]
 fn del(ctx: &mut Ctx<'_>, args: &[&[u8]]) {

@@ -1,6 +1,7 @@
 //! From arguments to the table's entry, and from the entry to the keys.
 
 use super::FAMILIES;
+use super::names::Names;
 use super::table::{Command, KeySpec};
 use std::sync::OnceLock;
 
@@ -10,22 +11,65 @@ const SLOTS: usize = 2048;
 /// Longest shown part of a client's own words in an error, as in Redis.
 const SHOWN_BYTES_MAX: usize = 128;
 
-/// The entry for a command by its name in any case; a container is resolved with the second argument.
-/// None: no such command or sub-command.
+/// As `Names::lookup`, by the names of the table.
 pub fn lookup(args: &[&[u8]]) -> Option<&'static Command> {
-    let command = by_name(args.first()?)?;
-    match args.get(1) {
-        Some(sub) if !command.subcommands.is_empty() => subcommand(command, sub),
-        _ => Some(command),
-    }
+    Names::TABLE.lookup(args)
 }
 
-/// The entry for these arguments, or Redis's error text (with its code): unknown command or sub-command, wrong number.
-pub fn resolve(args: &[&[u8]]) -> Result<&'static Command, String> {
-    let Some(command) = lookup(args) else {
-        return Err(unknown(args));
-    };
-    if command.arity_matches(args.len()) { Ok(command) } else { Err(wrong_number(command.name)) }
+/// As `Names::resolve`, by the names of the table: for what this server has logged itself.
+pub fn resolve(args: &[&[u8]]) -> Result<&'static Command, Vec<u8>> {
+    Names::TABLE.resolve(args)
+}
+
+impl Names {
+    /// The entry for a command by its name in any case; a container is resolved with the second argument.
+    /// None: no such command or sub-command.
+    pub fn lookup(&self, args: &[&[u8]]) -> Option<&'static Command> {
+        let command = self.by_name(args.first()?)?;
+        match args.get(1) {
+            Some(sub) if !command.subcommands.is_empty() => subcommand(command, sub),
+            _ => Some(command),
+        }
+    }
+
+    /// The entry for these arguments, or Redis's error text (with its code): unknown command or sub-command, wrong number.
+    /// Bytes: it shows the client's own words.
+    pub fn resolve(&self, args: &[&[u8]]) -> Result<&'static Command, Vec<u8>> {
+        let Some(command) = self.lookup(args) else {
+            return Err(self.unknown(args));
+        };
+        if command.arity_matches(args.len()) { Ok(command) } else { Err(wrong_number(command.name).into_bytes()) }
+    }
+
+    /// A command by its full name: `get`, `client|getname`.
+    pub fn by_full_name(&self, name: &[u8]) -> Option<&'static Command> {
+        match name.iter().position(|&byte| byte == b'|') {
+            None => self.by_name(name),
+            Some(bar) => subcommand(self.by_name(&name[..bar])?, &name[bar + 1..]),
+        }
+    }
+
+    fn unknown(&self, args: &[&[u8]]) -> Vec<u8> {
+        let name = args.first().copied().unwrap_or_default();
+        if let (Some(_), Some(sub)) = (self.by_name(name), args.get(1)) {
+            return [
+                &b"ERR unknown subcommand '"[..],
+                shown(sub, SHOWN_BYTES_MAX),
+                b"'. Try ",
+                &name.to_ascii_uppercase(),
+                b" HELP.",
+            ]
+            .concat();
+        }
+        let mut beginning = Vec::new();
+        for arg in args.iter().skip(1) {
+            if beginning.len() >= SHOWN_BYTES_MAX {
+                break;
+            }
+            beginning = [&beginning, &b"'"[..], shown(arg, SHOWN_BYTES_MAX - beginning.len()), b"' "].concat();
+        }
+        [&b"ERR unknown command '"[..], shown(name, SHOWN_BYTES_MAX), b"', with args beginning with: ", &beginning].concat()
+    }
 }
 
 /// Every command; sub-commands hang below theirs.
@@ -33,7 +77,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
     FAMILIES.iter().copied().flatten()
 }
 
-/// A command by its own name, in any case, whether it is a container or not.
+/// A command by its own name in the table, in any case, whether it is a container or not.
 pub fn by_name(name: &[u8]) -> Option<&'static Command> {
     let names = NAMES.get_or_init(fill);
     let mut slot = hash(name) & (SLOTS - 1);
@@ -43,14 +87,6 @@ pub fn by_name(name: &[u8]) -> Option<&'static Command> {
             return Some(command);
         }
         slot = (slot + 1) & (SLOTS - 1);
-    }
-}
-
-/// A command by its full name: `get`, `client|getname`.
-pub fn by_full_name(name: &[u8]) -> Option<&'static Command> {
-    match name.iter().position(|&byte| byte == b'|') {
-        None => by_name(name),
-        Some(bar) => subcommand(by_name(&name[..bar])?, &name[bar + 1..]),
     }
 }
 
@@ -130,26 +166,10 @@ fn subcommand(command: &Command, name: &[u8]) -> Option<&'static Command> {
     command.subcommands.iter().find(|sub| sub.own_name().as_bytes().eq_ignore_ascii_case(name))
 }
 
-fn unknown(args: &[&[u8]]) -> String {
-    let name = args.first().copied().unwrap_or_default();
-    if let (Some(container), Some(sub)) = (by_name(name), args.get(1)) {
-        let parent = container.name.to_ascii_uppercase();
-        return format!("ERR unknown subcommand '{}'. Try {parent} HELP.", shown(sub, SHOWN_BYTES_MAX));
-    }
-    let mut beginning = String::new();
-    for arg in args.iter().skip(1) {
-        if beginning.len() >= SHOWN_BYTES_MAX {
-            break;
-        }
-        beginning += &format!("'{}' ", shown(arg, SHOWN_BYTES_MAX - beginning.len()));
-    }
-    format!("ERR unknown command '{}', with args beginning with: {beginning}", shown(name, SHOWN_BYTES_MAX))
-}
-
 /// At most `max` bytes, up to the first zero byte, as C's `%.*s` shows them.
-fn shown(bytes: &[u8], max: usize) -> std::borrow::Cow<'_, str> {
+fn shown(bytes: &[u8], max: usize) -> &[u8] {
     let end = bytes.iter().take(max).position(|&byte| byte == 0).unwrap_or(bytes.len().min(max));
-    String::from_utf8_lossy(&bytes[..end])
+    &bytes[..end]
 }
 
 #[cfg(test)]
@@ -173,7 +193,7 @@ mod tests {
             for sub in command.subcommands {
                 let found = lookup(&[command.name.as_bytes(), sub.own_name().to_ascii_uppercase().as_bytes()]);
                 assert!(std::ptr::eq(found.expect(sub.name), sub), "{}", sub.name);
-                assert!(std::ptr::eq(by_full_name(sub.name.as_bytes()).expect(sub.name), sub), "{}", sub.name);
+                assert!(std::ptr::eq(Names::TABLE.by_full_name(sub.name.as_bytes()).expect(sub.name), sub), "{}", sub.name);
                 assert_eq!(sub.name.split_once('|').expect("parent|sub").0, command.name);
             }
         }
@@ -226,8 +246,16 @@ mod tests {
             (vec!["object", "encoding"], "ERR wrong number of arguments for 'object|encoding' command".to_string()),
             (vec!["foo", &long, "b"], format!("ERR unknown command 'foo', with args beginning with: '{}' ", "x".repeat(128))),
         ] {
-            assert_eq!(resolve(&args(&words)).err(), Some(text));
+            assert_eq!(resolve(&args(&words)).err(), Some(text.into_bytes()));
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_as_they_came() {
+        let error = resolve(&[b"f\xff", b"\xc3", b"a\0b"]).err();
+        assert_eq!(error.as_deref(), Some(&b"ERR unknown command 'f\xff', with args beginning with: '\xc3' 'a' "[..]));
+        let error = resolve(&[b"object", b"\xfe"]).err();
+        assert_eq!(error.as_deref(), Some(&b"ERR unknown subcommand '\xfe'. Try OBJECT HELP."[..]));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!
 //! To add a command: its entry in its family's `COMMANDS` and its function below. A new family: one line in `FAMILIES`.
 
+mod argument_syntax;
 mod arguments;
 mod bitfield;
 mod bitmaps;
@@ -22,19 +23,23 @@ mod glob;
 mod keys;
 mod long_double;
 mod lookup;
+mod names;
 mod objects;
 mod run;
 mod strings;
 mod substrings;
 mod table;
 
+pub use arguments::reply_help;
 pub use clients::client_line;
 pub use connection::REDIS_VERSION;
 pub use context::{CommandStats, Ctx, Session};
 pub use databases::{ScanOptions, parse_scan, random_key, scan_step};
 pub use effects::{EFFECT_HEADER_BYTES, Effects, iter_bytes};
 pub use glob::glob_matches;
-pub use lookup::{Keys, all, by_full_name, by_name, keys_of, lookup, resolve, wrong_number};
+pub use lookup::{Keys, all, by_name, keys_of, lookup, resolve, wrong_number};
+pub use names::Names;
+pub use objects::DEBUG_OBJECT;
 pub use run::run_data;
 pub use table::{Command, EngineCommand, Home, KeyFinder, KeySpec, Merge, Multi, Route, Run, Spec, SpecBegin, SpecFind, flags};
 

@@ -5,38 +5,79 @@ use super::context::Ctx;
 use super::keys::delete;
 use super::table::{Command, Home, Multi, Route, Run, Spec, flags};
 use crate::rdb::dump::RestoreError;
+use crate::rdb::writer::{Compression, encode_value};
 use crate::rdb::{dump_value, restore_value};
 use crate::types::{Str, Value};
 
 pub static COMMANDS: &[Command] = &[
 Command::new("dump", 2, flags::READONLY, Route::Keys(Multi::Never), Run::Data(dump))
-.keys(1, 1, 1).specs(&[Spec::at(1, "RO access")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).doc("generic", "2.6.0", "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1).", "Return a serialized version of the value stored at the specified key."),
+.keys(1, 1, 1).specs(&[Spec::at(1, "RO access")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).arguments("key")
+.doc("generic", "2.6.0", "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1).", "Return a serialized version of the value stored at the specified key."),
 Command::new("restore", -4, flags::WRITE | flags::DENYOOM, Route::Keys(Multi::Never), Run::Data(restore))
-.keys(1, 1, 1).specs(&[Spec::at(1, "OW update")]).acl(&["keyspace", "write", "slow", "dangerous"]).doc("generic", "2.6.0", "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).", "Create a key using the provided serialized value, previously obtained using DUMP."),
+.keys(1, 1, 1).specs(&[Spec::at(1, "OW update")]).acl(&["keyspace", "write", "slow", "dangerous"]).arguments("key ttl:integer serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds:integer] [FREQ \
+             frequency:integer]")
+.doc("generic", "2.6.0", "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).", "Create a key using the provided serialized value, previously obtained using DUMP."),
 Command::new("object", -2, 0, Route::Home, Run::Container)
 .acl(&["slow"]).doc("generic", "2.2.3", "Depends on subcommand.", "A container for object introspection commands").subcommands(&[Command::new("object|encoding", 3, flags::READONLY, Route::Keys(Multi::Never), Run::Data(encoding))
-.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).doc("generic", "2.2.3", "O(1)", "Inspect the internal encoding of a Redis object"),
+.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).arguments("key")
+.doc("generic", "2.2.3", "O(1)", "Inspect the internal encoding of a Redis object"),
 Command::new("object|refcount", 3, flags::READONLY, Route::Keys(Multi::Never), Run::Data(refcount))
-.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).doc("generic", "2.2.3", "O(1)", "Get the number of references to the value of the key"),
+.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).arguments("key")
+.doc("generic", "2.2.3", "O(1)", "Get the number of references to the value of the key"),
 Command::new("object|idletime", 3, flags::READONLY, Route::Keys(Multi::Never), Run::Data(idletime))
-.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).doc("generic", "2.2.3", "O(1)", "Get the time since a Redis object was last accessed"),
+.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).arguments("key")
+.doc("generic", "2.2.3", "O(1)", "Get the time since a Redis object was last accessed"),
 Command::new("object|freq", 3, flags::READONLY, Route::Keys(Multi::Never), Run::Data(freq))
-.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).doc("generic", "4.0.0", "O(1)", "Get the logarithmic access frequency counter of a Redis object"),
+.keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).arguments("key")
+.doc("generic", "4.0.0", "O(1)", "Get the logarithmic access frequency counter of a Redis object"),
 Command::new("object|help", 2, flags::LOADING | flags::STALE, Route::Home, Run::Home(help))
 .acl(&["keyspace", "slow"]).doc("generic", "6.2.0", "O(1)", "Show helpful text about the different subcommands")])];
+
+/// Not in the table: DEBUG is the server's, but a key can be looked at only where it is.
+pub static DEBUG_OBJECT: Command = Command::new(
+    "debug",
+    3,
+    flags::ADMIN | flags::NOSCRIPT | flags::LOADING | flags::STALE,
+    Route::Keys(Multi::Never),
+    Run::Data(debug_object),
+)
+.keys(2, 2, 1);
+
+/// DEBUG OBJECT key
+fn debug_object(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
+    let Some(entry) = ctx.find(args[2]) else {
+        return ctx.reply.error("ERR no such key");
+    };
+    let value = ctx.keyspace.value(entry);
+    let mut serialized = Vec::new();
+    encode_value(&mut serialized, value, Compression::Lzf);
+    // Access times aren't kept, so every key was used just now.
+    let text = format!(
+        "Value at:{:p} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:0",
+        std::ptr::from_ref(value),
+        references(value),
+        value.encoding_name(),
+        serialized.len(),
+        (ctx.now_ms / 1000) & 0xff_ffff,
+    );
+    ctx.reply.simple(&text);
+}
 
 /// OBJECT ENCODING key
 fn encoding(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     with_object(ctx, args, |value| Ok(Answer::Bulk(value.encoding_name())));
 }
 
-/// OBJECT REFCOUNT key: values aren't shared here; small integers answer as in Redis, where they are.
+/// OBJECT REFCOUNT key
 fn refcount(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    with_object(ctx, args, |value| {
-        let integer = value.as_str().filter(|string| string.encoding_name() == "int").and_then(Str::as_i64);
-        let shared = integer.is_some_and(|integer| SHARED_INTEGERS.contains(&integer));
-        Ok(Answer::Integer(if shared { i32::MAX as i64 } else { 1 }))
-    });
+    with_object(ctx, args, |value| Ok(Answer::Integer(references(value))));
+}
+
+/// Values aren't shared here; small integers answer as in Redis, where they are.
+fn references(value: &Value) -> i64 {
+    let integer = value.as_str().filter(|string| string.encoding_name() == "int").and_then(Str::as_i64);
+    let shared = integer.is_some_and(|integer| SHARED_INTEGERS.contains(&integer));
+    if shared { i32::MAX as i64 } else { 1 }
 }
 
 const SHARED_INTEGERS: std::ops::Range<i64> = 0..10_000;
@@ -73,10 +114,10 @@ fn with_object(ctx: &mut Ctx<'_>, args: &[&[u8]], describe: fn(&Value) -> Result
 }
 
 /// OBJECT HELP
-fn help(home: &mut Home<'_>, _args: &[&[u8]]) {
+fn help(home: &mut Home<'_>, args: &[&[u8]]) {
     reply_help(
         &mut home.reply,
-        "OBJECT",
+        args[0],
         &[
             "ENCODING <key>",
             "    Return the kind of internal representation used in order to store the value",
@@ -124,7 +165,8 @@ fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         let expire_at_ms = match ttl {
             0 => None,
             at if options.absolute => Some(at),
-            ms => Some(ms.saturating_add(ctx.now_ms)),
+            // As Redis: a sum beyond 64 bits wraps into the past, and the key is expired already.
+            ms => Some(ms.wrapping_add(ctx.now_ms)),
         };
         restore_key(ctx, key, value, payload, expire_at_ms);
         ctx.reply.ok();

@@ -13,59 +13,76 @@ pub static COMMANDS: &[Command] = &[
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW access update variable_flags").notes("RW and ACCESS due to the optional `GET` argument")])
         .acl(&["write", "string", "slow"])
+        .arguments(
+            "key value [condition(NX | XX)] [GET] [expiration(EX seconds:integer | PX milliseconds:integer | \
+             EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL)]",
+        )
         .doc("string", "1.0.0", "O(1)", "Set the string value of a key"),
     Command::new("setnx", 3, flags::WRITE | flags::DENYOOM | flags::FAST, Route::Keys(Multi::Never), Run::Data(setnx))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "OW insert")])
         .acl(&["write", "string", "fast"])
+        .arguments("key value")
         .doc("string", "1.0.0", "O(1)", "Set the value of a key, only if the key does not exist"),
     Command::new("setex", 4, flags::WRITE | flags::DENYOOM, Route::Keys(Multi::Never), Run::Data(setex))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "OW update")])
         .acl(&["write", "string", "slow"])
+        .arguments("key seconds:integer value")
         .doc("string", "2.0.0", "O(1)", "Set the value and expiration of a key"),
     Command::new("psetex", 4, flags::WRITE | flags::DENYOOM, Route::Keys(Multi::Never), Run::Data(psetex))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "OW update")])
         .acl(&["write", "string", "slow"])
+        .arguments("key milliseconds:integer value")
         .doc("string", "2.6.0", "O(1)", "Set the value and expiration in milliseconds of a key"),
     Command::new("get", 2, flags::READONLY | flags::FAST, Route::Keys(Multi::Never), Run::Data(get))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RO access")])
         .acl(&["read", "string", "fast"])
+        .arguments("key")
         .doc("string", "1.0.0", "O(1)", "Get the value of a key"),
     Command::new("getset", 3, flags::WRITE | flags::DENYOOM | flags::FAST, Route::Keys(Multi::Never), Run::Data(getset))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW access update")])
         .acl(&["write", "string", "fast"])
+        .arguments("key value")
         .doc("string", "1.0.0", "O(1)", "Set the string value of a key and return its old value"),
     Command::new("getdel", 2, flags::WRITE | flags::FAST, Route::Keys(Multi::Never), Run::Data(getdel))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW access delete")])
         .acl(&["write", "string", "fast"])
+        .arguments("key")
         .doc("string", "6.2.0", "O(1)", "Get the value of a key and delete the key"),
     Command::new("getex", -2, flags::WRITE | flags::FAST, Route::Keys(Multi::Never), Run::Data(getex))
         .keys(1, 1, 1)
         .specs(&[Spec::at(1, "RW access update").notes("RW and UPDATE because it changes the TTL")])
         .acl(&["write", "string", "fast"])
+        .arguments(
+            "key [expiration(EX seconds:integer | PX milliseconds:integer | EXAT unix-time-seconds:unix-time \
+             | PXAT unix-time-milliseconds:unix-time | PERSIST)]",
+        )
         .doc("string", "6.2.0", "O(1)", "Get the value of a key and optionally set its expiration"),
     Command::new("mget", -2, flags::READONLY | flags::FAST, Route::Keys(Multi::Split(Merge::ByKey)), Run::Data(mget))
         .keys(1, -1, 1)
         .specs(&[Spec::range(1, -1, 1, "RO access")])
         .acl(&["read", "string", "fast"])
         .tips(&["request_policy:multi_shard"])
+        .arguments("key...")
         .doc("string", "1.0.0", "O(N) where N is the number of keys to retrieve.", "Get the values of all the given keys"),
     Command::new("mset", -3, flags::WRITE | flags::DENYOOM, Route::Keys(Multi::Split(Merge::First)), Run::Data(mset))
         .keys(1, -1, 2)
         .specs(&[Spec::range(1, -1, 2, "OW update")])
         .acl(&["write", "string", "slow"])
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
+        .arguments("data(key value)...")
         .doc("string", "1.0.1", "O(N) where N is the number of keys to set.", "Set multiple keys to multiple values"),
     Command::new("msetnx", -3, flags::WRITE | flags::DENYOOM, Route::Keys(Multi::Gather), Run::Data(msetnx))
         .keys(1, -1, 2)
         .specs(&[Spec::range(1, -1, 2, "OW insert")])
         .acl(&["write", "string", "slow"])
         .tips(&["request_policy:multi_shard", "response_policy:agg_min"])
+        .arguments("data(key value)...")
         .doc(
             "string",
             "1.0.1",

@@ -11,17 +11,23 @@ use std::ops::Range;
 
 pub static COMMANDS: &[Command] = &[
 Command::new("append", 3, flags::WRITE | flags::DENYOOM | flags::FAST, Route::Keys(Multi::Never), Run::Data(append))
-.keys(1, 1, 1).specs(&[Spec::at(1, "RW insert")]).acl(&["write", "string", "fast"]).doc("string", "2.0.0", "O(1). The amortized time complexity is O(1) assuming the appended value is small and the already present value is of any size, since the dynamic string library used by Redis will double the free space available on every reallocation.", "Append a value to a key"),
+.keys(1, 1, 1).specs(&[Spec::at(1, "RW insert")]).acl(&["write", "string", "fast"]).arguments("key value")
+.doc("string", "2.0.0", "O(1). The amortized time complexity is O(1) assuming the appended value is small and the already present value is of any size, since the dynamic string library used by Redis will double the free space available on every reallocation.", "Append a value to a key"),
 Command::new("strlen", 2, flags::READONLY | flags::FAST, Route::Keys(Multi::Never), Run::Data(strlen))
-.keys(1, 1, 1).specs(&[Spec::at(1, "RO")]).acl(&["read", "string", "fast"]).doc("string", "2.2.0", "O(1)", "Get the length of the value stored in a key"),
+.keys(1, 1, 1).specs(&[Spec::at(1, "RO")]).acl(&["read", "string", "fast"]).arguments("key")
+.doc("string", "2.2.0", "O(1)", "Get the length of the value stored in a key"),
 Command::new("getrange", 4, flags::READONLY, Route::Keys(Multi::Never), Run::Data(getrange))
-.keys(1, 1, 1).specs(&[Spec::at(1, "RO access")]).acl(&["read", "string", "slow"]).doc("string", "2.4.0", "O(N) where N is the length of the returned string. The complexity is ultimately determined by the returned length, but because creating a substring from an existing string is very cheap, it can be considered O(1) for small strings.", "Get a substring of the string stored at a key"),
+.keys(1, 1, 1).specs(&[Spec::at(1, "RO access")]).acl(&["read", "string", "slow"]).arguments("key start:integer end:integer")
+.doc("string", "2.4.0", "O(N) where N is the length of the returned string. The complexity is ultimately determined by the returned length, but because creating a substring from an existing string is very cheap, it can be considered O(1) for small strings.", "Get a substring of the string stored at a key"),
 Command::new("substr", 4, flags::READONLY, Route::Keys(Multi::Never), Run::Data(getrange))
-.keys(1, 1, 1).specs(&[Spec::at(1, "RO access")]).acl(&["read", "string", "slow"]).doc("string", "1.0.0", "O(N) where N is the length of the returned string. The complexity is ultimately determined by the returned length, but because creating a substring from an existing string is very cheap, it can be considered O(1) for small strings.", "Get a substring of the string stored at a key"),
+.keys(1, 1, 1).specs(&[Spec::at(1, "RO access")]).acl(&["read", "string", "slow"]).arguments("key start:integer end:integer")
+.doc("string", "1.0.0", "O(N) where N is the length of the returned string. The complexity is ultimately determined by the returned length, but because creating a substring from an existing string is very cheap, it can be considered O(1) for small strings.", "Get a substring of the string stored at a key"),
 Command::new("setrange", 4, flags::WRITE | flags::DENYOOM, Route::Keys(Multi::Never), Run::Data(setrange))
-.keys(1, 1, 1).specs(&[Spec::at(1, "RW update")]).acl(&["write", "string", "slow"]).doc("string", "2.2.0", "O(1), not counting the time taken to copy the new string in place. Usually, this string is very small so the amortized complexity is O(1). Otherwise, complexity is O(M) with M being the length of the value argument.", "Overwrite part of a string at key starting at the specified offset"),
+.keys(1, 1, 1).specs(&[Spec::at(1, "RW update")]).acl(&["write", "string", "slow"]).arguments("key offset:integer value")
+.doc("string", "2.2.0", "O(1), not counting the time taken to copy the new string in place. Usually, this string is very small so the amortized complexity is O(1). Otherwise, complexity is O(M) with M being the length of the value argument.", "Overwrite part of a string at key starting at the specified offset"),
 Command::new("lcs", -3, flags::READONLY, Route::Keys(Multi::Gather), Run::Data(lcs))
-.keys(1, 2, 1).specs(&[Spec::range(1, 1, 1, "RO access")]).acl(&["read", "string", "slow"]).doc("string", "7.0.0", "O(N*M) where N and M are the lengths of s1 and s2, respectively", "Find longest common substring")];
+.keys(1, 2, 1).specs(&[Spec::range(1, 1, 1, "RO access")]).acl(&["read", "string", "slow"]).arguments("key1:key key2:key [LEN] [IDX] [MINMATCHLEN min-match-len:integer] [WITHMATCHLEN]")
+.doc("string", "7.0.0", "O(N*M) where N and M are the lengths of s1 and s2, respectively", "Find longest common substring")];
 
 /// APPEND key value
 fn append(ctx: &mut Ctx<'_>, args: &[&[u8]]) {

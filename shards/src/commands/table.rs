@@ -4,6 +4,7 @@
 //! Dispatch, routing, COMMAND and its sub-commands, ACL categories, README's list and the random test generator all read it.
 
 use super::context::{Ctx, Session};
+use super::names::Names;
 use crate::resp::Reply;
 use std::fmt;
 
@@ -24,6 +25,8 @@ pub struct Command {
     pub since: &'static str,
     pub summary: &'static str,
     pub complexity: &'static str,
+    /// Its syntax without the name, in the notation of `argument_syntax`.
+    pub arguments: &'static str,
     pub subcommands: &'static [Command],
     /// What COMMAND INFO says about the keys; `keys` is what routing uses.
     pub specs: &'static [Spec],
@@ -46,6 +49,7 @@ impl Command {
             since: "",
             summary: "",
             complexity: "",
+            arguments: "",
             subcommands: &[],
             specs: &[],
             tips: &[],
@@ -74,6 +78,10 @@ impl Command {
 
     pub const fn doc(self, group: &'static str, since: &'static str, complexity: &'static str, summary: &'static str) -> Command {
         Command { group, since, summary, complexity, ..self }
+    }
+
+    pub const fn arguments(self, arguments: &'static str) -> Command {
+        Command { arguments, ..self }
     }
 
     pub const fn subcommands(self, subcommands: &'static [Command]) -> Command {
@@ -281,6 +289,7 @@ pub struct Home<'a> {
     pub databases: u16,
     /// `requirepass`, empty = none.
     pub password: &'a [u8],
+    pub names: &'a Names,
     pub random: &'a mut fastrand::Rng,
 }
 

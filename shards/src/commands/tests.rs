@@ -40,7 +40,7 @@ impl Shard {
         let (mut out, mut effects) = (Vec::new(), Effects::default());
         match resolve(&args) {
             Ok(command) => self.dispatch(command, &args, &mut out, &mut effects),
-            Err(text) => Reply::new(&mut out, self.session.protocol).error(&text),
+            Err(text) => Reply::new(&mut out, self.session.protocol).error_bytes(&text),
         }
         let reply = String::from_utf8_lossy(&out).replace("\r\n", " ").trim_end().to_string();
         (reply, effects.iter().map(|(db, bytes)| shown(db, bytes)).collect())
@@ -72,6 +72,7 @@ impl Shard {
                     now_us: self.now_ms * 1000 + 7,
                     databases: 4,
                     password: self.password.as_bytes(),
+                    names: &Names::TABLE,
                     random: &mut self.random,
                 };
                 handler(&mut home, args);

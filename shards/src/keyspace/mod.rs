@@ -67,6 +67,8 @@ pub struct Entry {
 pub struct DbStats {
     pub keys: u64,
     pub expires: u64,
+    /// Sum of all times of expiry: what the average time to live is computed from.
+    pub expire_sum_ms: i128,
 }
 
 pub struct Keyspace {
@@ -131,6 +133,14 @@ impl Keyspace {
         self.changes
     }
 
+    /// A keyspace that was loaded goes on where `other` stops: every lookup needs `last_lsn`, and changes are counted on.
+    pub fn take_the_place_of(&mut self, other: &Keyspace, last_lsn: Lsn) {
+        self.settle();
+        self.changes = other.changes;
+        self.gate.begin_command(last_lsn);
+        self.gate.all_written();
+    }
+
     // --- Lookups -------------------------------------------------------------------------------------------------
 
     /// Finds an entry, expired or not, and raises `needed` to its bucket's LSN (also when there is no such key).
@@ -162,6 +172,16 @@ impl Keyspace {
         let table = table_mut(&mut self.dbs, entry.db);
         table.value_bytes -= table.segment(entry.place).value(entry.slot as usize).heap_bytes();
         table.segment_mut(entry.place).value_mut(entry.slot as usize)
+    }
+
+    /// The same value in another form, as `reform` makes it: no change, so nothing is logged, and a walk need not have seen it before.
+    pub fn reform(&mut self, entry: Entry, reform: impl FnOnce(&mut Value)) {
+        self.settle();
+        let table = table_mut(&mut self.dbs, entry.db);
+        let value = table.segment_mut(entry.place).value_mut(entry.slot as usize);
+        let before = value.heap_bytes();
+        reform(value);
+        table.value_bytes = table.value_bytes - before + table.segment(entry.place).value(entry.slot as usize).heap_bytes();
     }
 
     pub fn set_expire(&mut self, entry: Entry, expire_at_ms: Option<i64>) {
@@ -228,7 +248,8 @@ impl Keyspace {
     // --- Whole-keyspace reads --------------------------------------------------------------------------------------
 
     pub fn stats(&self, db: DbIndex) -> DbStats {
-        self.dbs[db as usize].as_ref().map_or(DbStats::default(), |table| DbStats { keys: table.keys, expires: table.expires })
+        let stats = |table: &Table| DbStats { keys: table.keys, expires: table.expires, expire_sum_ms: table.expire_sum_ms };
+        self.dbs[db as usize].as_deref().map_or(DbStats::default(), stats)
     }
 
     /// One step of SCAN over one database of this shard. Visits at least one bucket and about `count` entries from

@@ -50,6 +50,8 @@ pub struct Table {
     root: Directory<Chunk>,
     pub keys: u64,
     pub expires: u64,
+    /// Sum of all times of expiry.
+    pub expire_sum_ms: i128,
     /// Bytes of directories and segments.
     table_bytes: usize,
     /// Bytes that the values hold outside of the segments, without the one being changed by `value_mut`.
@@ -63,7 +65,7 @@ impl Table {
     pub fn new() -> Table {
         let root = Directory::new(Directory::new(Box::default()));
         let table_bytes = root.heap_bytes() + root.item(0).heap_bytes() + size_of::<Table>() + size_of::<Segment>();
-        Table { root, keys: 0, expires: 0, table_bytes, value_bytes: 0, cut: None, due: Default::default() }
+        Table { root, keys: 0, expires: 0, expire_sum_ms: 0, table_bytes, value_bytes: 0, cut: None, due: Default::default() }
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -106,6 +108,7 @@ impl Table {
         }
         self.keys += 1;
         self.expires += expire_at_ms.is_some() as u64;
+        self.expire_sum_ms += expire_at_ms.unwrap_or(0) as i128;
         self.value_bytes += value.heap_bytes();
         self.due.note(expire_at_ms);
         self.resize(place, |segment| segment.push(hash, key, value, expire_at_ms));
@@ -125,6 +128,7 @@ impl Table {
         }
         let old = self.resize(place, |segment| segment.set_expire(slot, expire_at_ms));
         self.expires = self.expires + expire_at_ms.is_some() as u64 - old.is_some() as u64;
+        self.expire_sum_ms += expire_at_ms.unwrap_or(0) as i128 - old.unwrap_or(0) as i128;
         self.due.note(expire_at_ms);
         old
     }
@@ -133,6 +137,7 @@ impl Table {
         let (value, expire_at_ms) = self.resize(place, |segment| segment.remove(slot));
         self.keys -= 1;
         self.expires -= expire_at_ms.is_some() as u64;
+        self.expire_sum_ms -= expire_at_ms.unwrap_or(0) as i128;
         self.value_bytes -= value.heap_bytes();
         (value, expire_at_ms)
     }

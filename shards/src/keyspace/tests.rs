@@ -243,7 +243,8 @@ impl Run {
         let mut value_bytes = 0;
         for (db, items) in self.model.iter().enumerate() {
             let expires = items.values().filter(|(_, expiry)| expiry.is_some()).count() as u64;
-            assert_eq!(self.keyspace.stats(db as DbIndex), DbStats { keys: items.len() as u64, expires });
+            let expire_sum_ms = items.values().filter_map(|(_, expiry)| *expiry).map(i128::from).sum();
+            assert_eq!(self.keyspace.stats(db as DbIndex), DbStats { keys: items.len() as u64, expires, expire_sum_ms });
             assert!(scan_all(&self.keyspace, db as DbIndex).iter().eq(items.keys()));
             for key in items.keys() {
                 let entry = self.keyspace.find(db as DbIndex, key).expect("in the model");

@@ -27,6 +27,17 @@ pub struct Scan {
     pub end: Option<(usize, u64)>,
     pub records: u64,
     pub bytes: u64,
+    /// The highest LSN that a frame calls durable.
+    pub durable: Lsn,
+    /// Per segment that was read: its path and the last LSN in it.
+    pub segments: Vec<(String, Lsn)>,
+}
+
+impl Scan {
+    /// Segments with records that no frame calls durable.
+    pub fn unproven(&self) -> impl Iterator<Item = &String> {
+        self.segments.iter().filter(|(_, last)| *last > self.durable).map(|(path, _)| path)
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -314,6 +325,11 @@ impl Walk<'_> {
             }
             self.expected = header.last_lsn().next();
             self.scan.last = self.scan.last.max(header.last_lsn());
+            self.scan.durable = self.scan.durable.max(header.durable_lsn);
+            match self.scan.segments.last_mut() {
+                Some((path, last)) if *path == loaded.path => *last = header.last_lsn(),
+                _ => self.scan.segments.push((loaded.path.clone(), header.last_lsn())),
+            }
             self.scan.bytes += (FRAME_HEADER_BYTES + header.payload_bytes) as u64;
             offset += FRAME_HEADER_BYTES + header.payload_bytes;
             self.scan.end = Some((index, offset as u64));

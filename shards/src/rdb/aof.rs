@@ -55,6 +55,16 @@ pub struct Cut {
     pub commands: usize,
 }
 
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bytes = self.bytes;
+        match self.reason {
+            CutReason::Truncated => write!(f, "{bytes} bytes, a record that was never finished"),
+            CutReason::OpenTransaction => write!(f, "{bytes} bytes, a transaction (MULTI) that was never finished"),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CutReason {
     /// The file ends within a record.
@@ -76,6 +86,7 @@ pub struct AofReader<S> {
     part: Part,
     db: DbIndex,
     multi: Option<Multi>,
+    item_offset: u64,
 }
 
 enum State<S> {
@@ -106,12 +117,18 @@ impl<S: Source> AofReader<S> {
         let preamble = head.starts_with(b"REDIS") || head.starts_with(b"VALKEY");
         let state =
             if preamble { State::Preamble(Box::new(Reader::from_input(input)?)) } else { State::Records(Box::new(input)) };
-        Ok(AofReader { state, part, db: 0, multi: None })
+        Ok(AofReader { state, part, db: 0, multi: None, item_offset: 0 })
+    }
+
+    /// Where the last item begins: a transaction with its MULTI.
+    pub fn item_offset(&self) -> u64 {
+        self.item_offset
     }
 
     /// `None` after `End`.
     pub fn next_item(&mut self) -> Result<Option<AofItem>> {
         if let State::Preamble(reader) = &mut self.state {
+            self.item_offset = reader.offset();
             if let Some(item) = reader.next_item()? {
                 return Ok(Some(AofItem::Preamble(item)));
             }
@@ -123,6 +140,7 @@ impl<S: Source> AofReader<S> {
                 return Ok(None);
             };
             let offset = input.offset();
+            self.item_offset = self.multi.as_ref().map_or(offset, |multi| multi.offset);
             match read_record(input)? {
                 Record::Command(args) => {
                     if let Some(item) = self.command(offset, args)? {

@@ -55,6 +55,9 @@ pub struct Decision {
     /// The mark that the newest log was cut at, after a power loss.
     pub mark: Option<Seq>,
     pub cuts: Vec<ShardCut>,
+    /// After a process crash: segments whose end is only known to be in the page cache. Were its last fsync one that failed, and the crash
+    /// had come before that was recorded, a later fsync would bring nothing to the disk.
+    pub unproven: Vec<String>,
 }
 
 impl Decision {
@@ -77,7 +80,7 @@ pub fn covered(manifest: &Manifest, generation: &GenerationEntry, shard: ShardId
 
 pub fn decide(disk: &dyn Disk, manifest: &Manifest, assume: Assume) -> Result<Decision> {
     let crash = how_it_ended(disk, manifest, assume)?;
-    let mut decision = Decision { crash, generations: Vec::new(), mark: None, cuts: Vec::new() };
+    let mut decision = Decision { crash, generations: Vec::new(), mark: None, cuts: Vec::new(), unproven: Vec::new() };
     for generation in manifest.generations.iter().filter(|generation| generation.logged) {
         let scan_shard = |shard: u16| {
             let (files, after, end) = log_of(manifest, generation, ShardId(shard));
@@ -116,7 +119,7 @@ impl Examination {
 /// For the check tool. Reads only.
 pub fn examine(disk: &dyn Disk, manifest: &Manifest, assume: Assume) -> Result<Examination> {
     let crash = how_it_ended(disk, manifest, assume)?;
-    let decision = Decision { crash, generations: Vec::new(), mark: None, cuts: Vec::new() };
+    let decision = Decision { crash, generations: Vec::new(), mark: None, cuts: Vec::new(), unproven: Vec::new() };
     let mut examination = Examination { logs: Vec::new(), decision };
     let mut is_lost = false;
     for generation in manifest.generations.iter().filter(|generation| generation.logged) {
@@ -182,6 +185,9 @@ fn decide_generation(
         let (ends, mark) = ends_of_crashed(manifest, generation, scans, &decision.crash);
         decision.mark = mark;
         decision.cuts.extend(cuts(scans, &ends));
+        if decision.crash == Crash::Process {
+            decision.unproven.extend(scans.iter().flat_map(Scan::unproven).cloned());
+        }
         ends
     });
     let covered_until = |shard: usize| covered(manifest, generation, ShardId(shard as u16));

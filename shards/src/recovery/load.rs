@@ -188,7 +188,7 @@ fn load_commands(disk: &dyn Disk, file: &BaseFile, keyspace: &mut Keyspace) -> R
     while let Some(item) = reader.next_item()? {
         if let AofItem::Command(command) = item {
             let args: Vec<&[u8]> = command.args.iter().map(Vec::as_slice).collect();
-            replayer.run(command.db, &args)?;
+            replayer.run_at(reader.item_offset(), command.db, &args)?;
         }
     }
     Ok(())
@@ -231,16 +231,26 @@ fn replay_shard(
     let mut replayer = Replayer::new(keyspace, &path);
     replay(disk, &files, after, until, &mut |lsn, record| {
         let (Record::Write { effects } | Record::Transaction { effects, .. }) = record else { return Ok(()) };
-        replayer.lsn = lsn;
+        replayer.place = Place::Lsn(lsn);
         replayer.effects(effects)
     })
+}
+
+/// Where a command stands, for the error that names it.
+#[derive(Clone, Copy)]
+enum Place {
+    Lsn(Lsn),
+    /// In a standard AOF.
+    Offset(u64),
 }
 
 /// Runs logged commands on a keyspace: nothing expires, replies and effects are dropped.
 pub struct Replayer<'a> {
     keyspace: &'a mut Keyspace,
     path: String,
-    lsn: Lsn,
+    place: Place,
+    /// What a relative expiry counts from. Our logs hold none.
+    now_ms: i64,
     reply: Vec<u8>,
     ignored: Effects,
     random: fastrand::Rng,
@@ -252,13 +262,25 @@ impl<'a> Replayer<'a> {
         Replayer {
             keyspace,
             path: path.to_string(),
-            lsn: Lsn(0),
+            place: Place::Offset(0),
+            now_ms: 0,
             reply: Vec::new(),
             ignored: Effects::default(),
             // Never drawn from: effects are deterministic.
             random: fastrand::Rng::with_seed(0),
             stats: CommandStats::default(),
         }
+    }
+
+    /// For a standard AOF, where a relative expiry counts from its loading, as in Redis. No server writes one, but people and tools do.
+    pub fn for_standard_aof(keyspace: &'a mut Keyspace, path: &str, now_ms: i64) -> Replayer<'a> {
+        Replayer { now_ms, ..Replayer::new(keyspace, path) }
+    }
+
+    /// The command of a standard AOF that stands at `offset`.
+    pub fn run_at(&mut self, offset: u64, db: DbIndex, args: &[&[u8]]) -> Result<()> {
+        self.place = Place::Offset(offset);
+        self.run(db, args)
     }
 
     fn effects(&mut self, bytes: &[u8]) -> Result<()> {
@@ -275,17 +297,21 @@ impl<'a> Replayer<'a> {
     }
 
     fn malformed(&self, cause: &str) -> Error {
-        Error::corrupt(&self.path, 0, format!("LSN {}: {cause}", self.lsn.0))
+        match self.place {
+            Place::Lsn(lsn) => Error::corrupt(&self.path, 0, format!("LSN {}: {cause}", lsn.0)),
+            Place::Offset(offset) => Error::corrupt(&self.path, offset, cause),
+        }
     }
 
-    pub fn run(&mut self, db: DbIndex, args: &[&[u8]]) -> Result<()> {
+    fn run(&mut self, db: DbIndex, args: &[&[u8]]) -> Result<()> {
         if db >= self.keyspace.databases() {
             return Err(self.malformed(&format!(
                 "database {db}, but the configuration has {} (directive databases)",
                 self.keyspace.databases()
             )));
         }
-        replay_command(self.keyspace, db, args, &mut self.reply, &mut self.ignored, &mut self.random, &mut self.stats)
+        let (reply, effects) = (&mut self.reply, &mut self.ignored);
+        replay_command_at(self.now_ms, self.keyspace, db, args, reply, effects, &mut self.random, &mut self.stats)
             .map_err(|cause| self.malformed(&cause))
     }
 }
@@ -300,7 +326,21 @@ pub fn replay_command(
     random: &mut fastrand::Rng,
     stats: &mut CommandStats,
 ) -> std::result::Result<(), String> {
-    let command = commands::resolve(args)?;
+    replay_command_at(0, keyspace, db, args, reply, effects, random, stats)
+}
+
+#[expect(clippy::too_many_arguments)]
+fn replay_command_at(
+    now_ms: i64,
+    keyspace: &mut Keyspace,
+    db: DbIndex,
+    args: &[&[u8]],
+    reply: &mut Vec<u8>,
+    effects: &mut Effects,
+    random: &mut fastrand::Rng,
+    stats: &mut CommandStats,
+) -> std::result::Result<(), String> {
+    let command = commands::resolve(args).map_err(|text| String::from_utf8_lossy(&text).into_owned())?;
     if !matches!(command.run, commands::Run::Data(_)) {
         return Err(format!("{} is not a command that changes data", command.name));
     }
@@ -314,7 +354,7 @@ pub fn replay_command(
         reply: Reply::new(reply, Default::default()),
         effects,
         db,
-        now_ms: 0,
+        now_ms,
         random,
         replaying: true,
         gathered: false,

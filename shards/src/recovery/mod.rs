@@ -5,8 +5,10 @@
 //! | manifest | state, crash | found | action |
 //! |---|---|---|---|
 //! | none | | nothing | empty keyspace |
-//! | none | | segments or bases in shard directories | stop: the manifest is lost |
-//! | none | | dump.rdb, appendonly.aof, appendonlydir | the caller imports them |
+//! | none | | segments or bases in shard directories, no `shardis.importing` | stop: the manifest is lost |
+//! | none | | dump.rdb, appendonly.aof, appendonlydir | import them |
+//! | none | | the same, `shardis.importing` and files of shards | remove these files, import again |
+//! | none | | `shardis.importing` and files of shards, nothing to import | stop: an import was interrupted |
 //! | unreadable | | | stop, naming file and offset |
 //! | sound | log ended (clean stop, earlier generation) | all records up to the end | load exactly these |
 //! | sound | log ended | fewer | stop: damage |
@@ -23,7 +25,9 @@ mod closed_set;
 mod decision;
 mod load;
 mod open;
+mod read_back;
 
 pub use decision::{Assume, Crash, Decision, Examination, ExaminedLog, GenerationEnds, ShardCut, decide, examine};
 pub use load::{FileSource, Parallel, Sequential, check_commands_crc, load, redistribute, replay_command};
-pub use open::{Found, OpenOptions, Opened, commit, import, look, make_durable, open, shard_files, write_base};
+pub use open::{Found, OpenOptions, Opened, commit, end_import, import, look, make_durable, open, shard_files, write_base};
+pub use read_back::read_back;

@@ -2,6 +2,7 @@
 
 use super::decision::{Assume, Crash, Decision, decide};
 use super::load::{FileSource, Parallel, Replayer, load, redistribute};
+use crate::commands::Names;
 use crate::disk::{Disk, read_all};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{DbIndex, Generation, ShardId};
@@ -9,7 +10,7 @@ use crate::keyspace::Keyspace;
 use crate::log::FsyncMode;
 use crate::log::writer::shard_dir;
 use crate::manifest::{BYTES_MAX, Base, BaseFile, BaseFormat, GenerationEntry, Manifest, PATH, State, TEMPORARY_PATH};
-use crate::rdb::aof::{AofEnd, AofItem, AofReader, Part};
+use crate::rdb::aof::{AofEnd, AofItem, AofReader, Command, Cut, Part};
 use crate::rdb::aof_manifest::AofManifest;
 use crate::rdb::{Item, Reader};
 use crate::snapshot::write_whole;
@@ -26,6 +27,10 @@ pub struct OpenOptions<'a> {
     pub appenddirname: &'a str,
     /// `aof-use-rdb-preamble`.
     pub base_format: BaseFormat,
+    /// `aof-load-truncated`: whether a standard AOF with a torn end is cut there, or refused. Our own logs do not ask it.
+    pub load_truncated: bool,
+    /// `rename-command`: who wrote a standard AOF under these names can read it under them. What has none is read by the table's.
+    pub names: Names,
     pub hash_seed: u64,
     pub now_ms: i64,
 }
@@ -53,8 +58,14 @@ pub struct Opened {
     pub removed: Vec<String>,
     /// The torn tail of an imported AOF.
     pub import_cut: Option<(String, AofEnd)>,
+    /// What imported files hold besides keys and this server has no place for, file first.
+    pub left_out: Vec<String>,
     pub kept_bytes: u64,
 }
+
+/// Is there from before the first file of an import is written until its manifest is committed: without a manifest, it tells the files
+/// of an import that was interrupted from those of a directory that has lost its manifest.
+pub const IMPORTING_PATH: &str = "shardis.importing";
 
 /// What would be loaded; reads only.
 pub fn look(disk: &dyn Disk, options: &OpenOptions<'_>) -> Result<Found> {
@@ -62,14 +73,28 @@ pub fn look(disk: &dyn Disk, options: &OpenOptions<'_>) -> Result<Found> {
         return Ok(Found::Manifest(Box::new(Manifest::decode(&bytes)?)));
     }
     let left = shard_files(disk)?;
-    if let Some(path) = left.first() {
-        let cause = format!(
-            "there is no {PATH}, but files of shards are there ({} of them): the manifest was lost; restore it, or move these files away",
-            left.len()
-        );
-        return Err(Error { kind: ErrorKind::Corrupt, operation: "opening", path: path.clone(), offset: None, cause });
+    let refuse = |why: &str| match left.first() {
+        None => Ok(()),
+        Some(path) => {
+            let cause = format!("there is no {PATH}, but files of shards are there ({} of them): {why}", left.len());
+            Err(Error { kind: ErrorKind::Corrupt, operation: "opening", path: path.clone(), offset: None, cause })
+        }
+    };
+    if disk.len(IMPORTING_PATH)?.is_none() {
+        refuse("the manifest was lost; restore it, or move these files away")?;
     }
+    let found = look_for_standard_files(disk, options)?;
+    if found == Found::Nothing {
+        refuse("an import was interrupted, and what it read is gone; put it back, or remove these files")?;
+    }
+    Ok(found)
+}
+
+fn look_for_standard_files(disk: &dyn Disk, options: &OpenOptions<'_>) -> Result<Found> {
     let aof_manifest = format!("{}/{}.manifest", options.appenddirname, options.appendfilename);
+    if disk.len(&aof_manifest)?.is_none() {
+        refuse_parts_without_manifest(disk, options, &aof_manifest)?;
+    }
     let multi_part =
         disk.len(&aof_manifest)?.map(|_| Found::MultiPartAof { dir: options.appenddirname.into(), manifest: aof_manifest });
     let single =
@@ -79,6 +104,25 @@ pub fn look(disk: &dyn Disk, options: &OpenOptions<'_>) -> Result<Found> {
     // As Redis: with a log, the log is the newer truth; without, the dump is what counts.
     let found = if options.logged { aof.or(rdb) } else { rdb.or(aof) };
     Ok(found.unwrap_or(Found::Nothing))
+}
+
+/// Parts of an AOF tell nothing without the manifest that puts them in order, and a start that took them for nothing would be an empty one.
+fn refuse_parts_without_manifest(disk: &dyn Disk, options: &OpenOptions<'_>, manifest: &str) -> Result<()> {
+    let is_part = |name: &str| {
+        let rest = name.strip_prefix(options.appendfilename).and_then(|rest| rest.strip_prefix('.'));
+        rest.is_some_and(|rest| rest.ends_with(".base.rdb") || rest.ends_with(".base.aof") || rest.ends_with(".incr.aof"))
+    };
+    match disk.list(options.appenddirname)?.into_iter().find(|file| is_part(&file.name)) {
+        None => Ok(()),
+        Some(part) => Err(Error::corrupt(
+            manifest,
+            0,
+            format!(
+                "there is none, but {}/{} is there: restore it, or move the directory away",
+                options.appenddirname, part.name
+            ),
+        )),
+    }
 }
 
 pub fn open(disk: &dyn Disk, options: &OpenOptions<'_>, parallel: &dyn Parallel) -> Result<Opened> {
@@ -105,8 +149,10 @@ pub fn open(disk: &dyn Disk, options: &OpenOptions<'_>, parallel: &dyn Parallel)
     });
     opened.manifest.state = State::Running;
     opened.manifest.distrusted = false;
-    opened.kept_bytes = make_durable(disk, &opened.manifest)?;
+    let unproven = opened.decision.as_ref().map_or(&[][..], |decision| &decision.unproven);
+    opened.kept_bytes = make_durable(disk, &opened.manifest, unproven)?;
     commit(disk, &mut opened.manifest)?;
+    end_import(disk)?;
     opened.removed = remove_leftovers(disk, &opened.manifest)?;
     opened.ignored = ignored_files(disk, options, &found)?;
     opened.found = found;
@@ -138,6 +184,7 @@ fn opened(keyspaces: Vec<Keyspace>, manifest: Manifest) -> Opened {
         ignored: Vec::new(),
         removed: Vec::new(),
         import_cut: None,
+        left_out: Vec::new(),
         kept_bytes: 0,
     }
 }
@@ -158,22 +205,58 @@ fn reopen(disk: &dyn Disk, options: &OpenOptions<'_>, manifest: &Manifest, paral
 // --- Import of standard files ------------------------------------------------------------------------------------------
 
 /// Loads standard files and writes them as the first base, its files and their directories durable. The caller, who has made the
-/// directories of the shards, commits the manifest.
+/// directories of the shards, commits the manifest and calls `end_import`.
 pub fn import(disk: &dyn Disk, options: &OpenOptions<'_>, found: &Found) -> Result<Opened> {
-    let mut whole = Keyspace::new(options.databases, options.hash_seed);
+    let mut whole = Import::new(options);
     let cut = match found {
         Found::Rdb(path) => import_rdb(disk, path, &mut whole).map(|()| None)?,
         Found::SingleAof(path) => import_aof(disk, path, Part::Last, &mut whole)?.map(|end| (path.clone(), end)),
         Found::MultiPartAof { dir, manifest } => import_parts(disk, dir, manifest, &mut whole)?,
         Found::Nothing | Found::Manifest(_) => None,
     };
-    let mut keyspaces = redistribute(vec![whole], options.shards, options.databases, options.hash_seed);
+    let mut keyspaces = redistribute(vec![whole.keyspace], options.shards, options.databases, options.hash_seed);
     let mut manifest = Manifest { next_base: 1, ..Manifest::default() };
     if *found != Found::Nothing {
+        begin_import(disk)?;
         manifest.base = Some(write_base(disk, &mut keyspaces, 1, next_generation(found), options)?);
         manifest.next_base = 2;
     }
-    Ok(Opened { import_cut: cut, ..opened(keyspaces, manifest) })
+    Ok(Opened { import_cut: cut, left_out: whole.left_out, ..opened(keyspaces, manifest) })
+}
+
+/// What has been read so far.
+struct Import {
+    keyspace: Keyspace,
+    names: Names,
+    load_truncated: bool,
+    now_ms: i64,
+    left_out: Vec<String>,
+}
+
+impl Import {
+    fn new(options: &OpenOptions<'_>) -> Import {
+        let keyspace = Keyspace::new(options.databases, options.hash_seed);
+        let (names, load_truncated) = (options.names.clone(), options.load_truncated);
+        Import { keyspace, names, load_truncated, now_ms: options.now_ms, left_out: Vec::new() }
+    }
+}
+
+/// An import that is interrupted must not stop the next start; what an earlier one has left is removed.
+fn begin_import(disk: &dyn Disk) -> Result<()> {
+    disk.create(IMPORTING_PATH)?;
+    disk.sync(IMPORTING_PATH)?;
+    disk.sync_dir("")?;
+    shard_files(disk)?.iter().try_for_each(|path| disk.remove(path))
+}
+
+/// With the manifest committed. The name must be gone for good before anything builds on the manifest: if that is lost some day, the files
+/// must not be taken for those of an import.
+pub fn end_import(disk: &dyn Disk) -> Result<()> {
+    if disk.len(IMPORTING_PATH)?.is_none() {
+        return Ok(());
+    }
+    disk.remove(IMPORTING_PATH)?;
+    disk.sync_dir("")
 }
 
 /// Writes all keys of these shards as a base with nothing behind it.
@@ -191,25 +274,38 @@ pub fn write_base(
     Ok(Base { id, generation, mode: options.mode, format: options.base_format, created_ms: options.now_ms, files })
 }
 
-fn import_rdb(disk: &dyn Disk, path: &str, keyspace: &mut Keyspace) -> Result<()> {
+fn import_rdb(disk: &dyn Disk, path: &str, import: &mut Import) -> Result<()> {
     let mut reader = Reader::new(FileSource::new(disk, path), path)?;
     while let Some(item) = reader.next_item()? {
-        import_item(item, path, reader.offset(), keyspace)?;
+        import_item(item, path, reader.offset(), import)?;
     }
     Ok(())
 }
 
-fn import_item(item: Item, path: &str, offset: u64, keyspace: &mut Keyspace) -> Result<()> {
-    let Item::Entry { db, key, value, expire_at_ms } = item else { return Ok(()) };
-    if db >= keyspace.databases() {
-        let cause = format!("database {db}, but the configuration has {} (directive databases)", keyspace.databases());
+fn import_item(item: Item, path: &str, offset: u64, import: &mut Import) -> Result<()> {
+    let (db, key, value, expire_at_ms) = match item {
+        Item::Entry { db, key, value, expire_at_ms } => (db, key, value, expire_at_ms),
+        Item::Function(source) => {
+            // The first line: `#!lua name=…`.
+            let line = source.split(|&byte| byte == b'\n').next().unwrap_or_default();
+            import.left_out.push(format!("{path}: a library of functions: {}", line.escape_ascii()));
+            return Ok(());
+        }
+        Item::ModuleAux { module_id } => {
+            import.left_out.push(format!("{path}: data of a module: {}", module_name(module_id)));
+            return Ok(());
+        }
+        Item::Aux { .. } | Item::SelectDb(_) | Item::ResizeDb { .. } | Item::Eof { .. } => return Ok(()),
+    };
+    if db >= import.keyspace.databases() {
+        let cause = format!("database {db}, but the configuration has {} (directive databases)", import.keyspace.databases());
         return Err(Error::unsupported(path, offset, cause));
     }
-    keyspace.insert(db, &key, value, expire_at_ms);
+    import.keyspace.insert(db, &key, value, expire_at_ms);
     Ok(())
 }
 
-fn import_parts(disk: &dyn Disk, dir: &str, manifest: &str, keyspace: &mut Keyspace) -> Result<Option<(String, AofEnd)>> {
+fn import_parts(disk: &dyn Disk, dir: &str, manifest: &str, import: &mut Import) -> Result<Option<(String, AofEnd)>> {
     let bytes = read_all(disk, manifest, BYTES_MAX)?.unwrap_or_default();
     let parts = AofManifest::parse(&bytes, manifest)?;
     let paths: Vec<String> = parts.files().map(|file| format!("{dir}/{}", file.name)).collect();
@@ -219,13 +315,13 @@ fn import_parts(disk: &dyn Disk, dir: &str, manifest: &str, keyspace: &mut Keysp
             return Err(Error::corrupt(path, 0, format!("{manifest} names this file, but there is none")));
         }
         let part = if index + 1 == paths.len() { Part::Last } else { Part::Earlier };
-        cut = import_aof(disk, path, part, keyspace)?.map(|end| (path.clone(), end));
+        cut = import_aof(disk, path, part, import)?.map(|end| (path.clone(), end));
     }
     Ok(cut)
 }
 
 /// A standard AOF; the end when it was torn.
-fn import_aof(disk: &dyn Disk, path: &str, part: Part, keyspace: &mut Keyspace) -> Result<Option<AofEnd>> {
+fn import_aof(disk: &dyn Disk, path: &str, part: Part, import: &mut Import) -> Result<Option<AofEnd>> {
     if disk.len(path)? == Some(0) {
         return Ok(None);
     }
@@ -233,37 +329,82 @@ fn import_aof(disk: &dyn Disk, path: &str, part: Part, keyspace: &mut Keyspace) 
     let mut torn = None;
     while let Some(item) = reader.next_item()? {
         match item {
-            AofItem::Preamble(item) => import_item(item, path, 0, keyspace)?,
-            AofItem::Command(command) => import_command(command.db, &command.args, path, keyspace)?,
+            AofItem::Preamble(item) => import_item(item, path, reader.item_offset(), import)?,
+            AofItem::Command(command) => import_command(&command, path, reader.item_offset(), import)?,
             AofItem::Transaction(commands) => {
-                commands.iter().try_for_each(|command| import_command(command.db, &command.args, path, keyspace))?;
+                commands.iter().try_for_each(|command| import_command(command, path, reader.item_offset(), import))?;
             }
-            AofItem::End(end) if end.cut.is_some() => torn = Some(end),
+            AofItem::End(end @ AofEnd { cut: Some(cut), valid_bytes }) => {
+                if !import.load_truncated {
+                    return Err(refused_tail(path, valid_bytes, cut));
+                }
+                torn = Some(end);
+            }
             AofItem::Timestamp(_) | AofItem::End(_) => {}
         }
     }
     Ok(torn)
 }
 
-fn import_command(db: DbIndex, args: &[Vec<u8>], path: &str, keyspace: &mut Keyspace) -> Result<()> {
-    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    Replayer::new(keyspace, path).run(db, &args)
+/// As Redis refuses it; the file is repaired with the tools that it came with.
+fn refused_tail(path: &str, offset: u64, cut: Cut) -> Error {
+    let advice = "load it without its end (aof-load-truncated yes), or repair a copy with redis-check-aof --fix";
+    Error::corrupt(path, offset, format!("the end is torn, and aof-load-truncated is no: {cut}; {advice}"))
+}
+
+fn import_command(command: &Command, path: &str, offset: u64, import: &mut Import) -> Result<()> {
+    let mut args: Vec<&[u8]> = command.args.iter().map(Vec::as_slice).collect();
+    if let Some(named) = import.names.by_name(args[0]) {
+        args[0] = named.name.as_bytes();
+    }
+    Replayer::for_standard_aof(&mut import.keyspace, path, import.now_ms).run_at(offset, command.db, &args)
+}
+
+/// Nine letters of six bits, then ten bits for a version.
+fn module_name(id: u64) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    (0..9).rev().map(|place| LETTERS[(id >> (10 + 6 * place) & 63) as usize] as char).collect()
 }
 
 // --- Durability ----------------------------------------------------------------------------------------------------------
 
 /// Syncs every file that is kept and its directory: what was only in the page cache so far must not vanish later, when the next
-/// generation builds on it. Returns the bytes kept.
-pub fn make_durable(disk: &dyn Disk, manifest: &Manifest) -> Result<u64> {
+/// generation builds on it. Of the `unproven` a sync would not be enough: they are copied first. Returns the bytes kept.
+pub fn make_durable(disk: &dyn Disk, manifest: &Manifest, unproven: &[String]) -> Result<u64> {
     let mut dirs = std::collections::BTreeSet::new();
     let mut bytes = 0;
     for path in manifest.files() {
         bytes += disk.len(&path)?.unwrap_or(0);
+        if unproven.contains(&path) {
+            copy_in_place(disk, &path)?;
+        }
         disk.sync(&path)?;
         dirs.insert(path.rsplit_once('/').map_or(String::new(), |(dir, _)| dir.to_string()));
     }
     dirs.iter().try_for_each(|dir| disk.sync_dir(dir))?;
     Ok(bytes)
+}
+
+/// Puts a file with the same bytes in its place: nothing in it is clean in the page cache without being on the disk. The caller syncs the
+/// directory.
+fn copy_in_place(disk: &dyn Disk, path: &str) -> Result<()> {
+    let Some(bytes) = read_all(disk, path, u64::MAX)? else { return Ok(()) };
+    // A start removes it as a file that no manifest lists.
+    let copy = path.replace(".seg", "-copy.seg");
+    if disk.len(&copy)?.is_some() {
+        // Of a start that was interrupted. Gone for good, or a crash might put that one in place instead.
+        disk.remove(&copy)?;
+        disk.sync_dir(path.rsplit_once('/').map_or("", |(dir, _)| dir))?;
+    }
+    disk.create(&copy)?;
+    let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    disk.write_at(&copy, 0, &bytes[..used])?;
+    if used < bytes.len() {
+        // The zeros behind are a hole.
+        disk.write_at(&copy, bytes.len() as u64 - 1, &[0])?;
+    }
+    disk.sync(&copy)?;
+    disk.rename(&copy, path)
 }
 
 /// Replaces the manifest and makes the replacement durable.

@@ -40,8 +40,13 @@ impl Reply<'_> {
     /// `text` with its code in front: `ERR syntax error`, `WRONGTYPE Operation against …`.
     /// Line ends inside the text become spaces, as in Redis: they would end the reply too early.
     pub fn error(&mut self, text: &str) {
+        self.error_bytes(text.as_bytes());
+    }
+
+    /// As `error`: a text that quotes what need not be UTF-8.
+    pub fn error_bytes(&mut self, text: &[u8]) {
         self.out.push(b'-');
-        self.out.extend(text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
+        self.out.extend(text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
         self.out.extend_from_slice(b"\r\n");
     }
 

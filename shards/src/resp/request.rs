@@ -82,7 +82,12 @@ impl fmt::Display for ProtocolError {
             ProtocolError::InvalidBulkLength => "invalid bulk length",
             ProtocolError::UnauthenticatedBulkLength => "unauthenticated bulk length",
             ProtocolError::ExpectedBulk { got } => {
-                let shown = if got.is_ascii() { *got as char } else { '?' };
+                let shown = match got {
+                    // As in every error of Redis: a line's end inside it would end the reply.
+                    b'\r' | b'\n' => ' ',
+                    got if got.is_ascii() => *got as char,
+                    _ => '?',
+                };
                 return write!(f, "expected '$', got '{shown}'");
             }
         };
@@ -319,12 +324,11 @@ fn split_line_into(line: &[u8], bytes: &mut Vec<u8>, words: &mut Vec<(usize, usi
     }
 }
 
-/// Copies the word at `at`; returns where it ends.
+/// Copies the word at `at`; returns where it ends. Unlike between words, a vertical tab or a form feed is no end: so it is in Redis.
 fn word(line: &[u8], mut at: usize, bytes: &mut Vec<u8>) -> Option<usize> {
     loop {
         match line.get(at) {
-            None => return Some(at),
-            Some(&byte) if is_space(byte) => return Some(at),
+            None | Some(b' ' | b'\t' | b'\n' | b'\r') => return Some(at),
             Some(b'"') => return quoted(line, at + 1, b'"', bytes),
             Some(b'\'') => return quoted(line, at + 1, b'\'', bytes),
             Some(&byte) => bytes.push(byte),

@@ -34,12 +34,19 @@ impl Shard {
         }
     }
 
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         self.pausing = None;
         self.paused = false;
+        self.stands = false;
         self.stirred = true;
         self.run_queue();
         self.run_parked();
+    }
+
+    /// The end of a `StandStill`, also of one that was given up.
+    pub(super) fn stand_no_longer(&mut self) {
+        self.waits.retain(|wait| Some(wait.seq) != self.pausing);
+        self.go_on();
     }
 
     /// The one point: every shard stands still here.
@@ -50,15 +57,22 @@ impl Shard {
                 self.place_mark(seq, mode, report);
                 self.go_on();
             }
-            BarrierAction::Cut { base, format, log } => {
+            BarrierAction::Cut { base, format, log, stay } => {
                 self.place_cut(seq, base, format, log);
-                self.go_on();
+                if stay {
+                    self.stands = true;
+                } else {
+                    self.go_on();
+                }
             }
             // After a disk fault nothing that this shard would stand still for becomes durable any more: the coordinator, which hears of
             // the fault, gives it up.
-            BarrierAction::EndLog | BarrierAction::Stop if self.refusing.is_some() => self.go_on(),
-            // These stand still until everything is durable everywhere; a stop for good.
-            BarrierAction::EndLog | BarrierAction::Stop => self.waits.push(MarkWait { seq, lsn: self.log.last_lsn() }),
+            BarrierAction::EndLog | BarrierAction::StandStill | BarrierAction::Stop if self.refusing.is_some() => self.go_on(),
+            // These stand still: until everything is durable everywhere, until `GoOn`, for good.
+            BarrierAction::EndLog | BarrierAction::StandStill | BarrierAction::Stop => {
+                self.stands = action == BarrierAction::StandStill;
+                self.waits.push(MarkWait { seq, lsn: self.log.last_lsn() });
+            }
         }
     }
 
@@ -106,6 +120,7 @@ impl Shard {
         self.base_seq = seq;
         self.base_moved_ms = self.stall.waited_ms;
         let cut = self.log.last_lsn();
+        self.changes_at_cut = self.keyspace.changes();
         let aux = [("redis-ver", "7.2.0"), ("redis-bits", "64"), ("aof-base", if log.is_some() { "1" } else { "0" })];
         self.base = Some(BaseWriter::begin(base, self.id, format, cut, &mut self.keyspace, &aux, &mut self.disk));
     }
@@ -201,6 +216,7 @@ impl Shard {
         self.log_starts = false;
         self.base_file = None;
         self.bound.completed(self.base_seq, mode);
+        self.changes_saved = self.changes_at_cut;
         for path in remove {
             self.disk.push(crate::disk::DiskOwner::Snapshot, crate::disk::DiskOp::Remove { path });
         }

@@ -70,6 +70,7 @@ pub struct Parts {
 
 pub struct Ticket {
     pub id: u64,
+    pub command: Option<&'static Command>,
     /// The reply is dropped when it comes.
     pub silent: bool,
     pub expected: Expected,
@@ -206,11 +207,11 @@ impl Connection {
         self.released > before
     }
 
-    pub fn take_ticket(&mut self, expected: Expected) -> u64 {
+    pub fn take_ticket(&mut self, command: Option<&'static Command>, expected: Expected) -> u64 {
         let id = self.next_ticket;
         self.next_ticket += 1;
         self.outstanding += !matches!(expected, Expected::Arrived(..)) as usize;
-        self.tickets.push_back(Ticket { id, silent: false, expected });
+        self.tickets.push_back(Ticket { id, command, silent: false, expected });
         id
     }
 

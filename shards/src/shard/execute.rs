@@ -18,7 +18,7 @@ pub(super) struct Call<'a> {
 impl Shard {
     /// Runs the handler: reply into `out`, effects into `self.effects`. Returns the LSN that the reply needs because of what it read.
     pub(super) fn run_handler(&mut self, call: &Call<'_>, out: &mut Vec<u8>) -> Lsn {
-        self.commands_processed += 1;
+        self.calls.ran(call.command);
         self.effects.clear();
         // Of a gathered command the lenders get their effects.
         if !self.log.enabled() && !call.gathered {

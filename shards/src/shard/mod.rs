@@ -13,18 +13,21 @@
 
 mod barrier;
 mod bound;
+mod calls;
 mod connection;
 mod execute;
 mod lock;
 mod merge;
 mod participant;
+mod reload;
 mod scan;
 mod stall;
 mod submit;
 
+pub use calls::{CallReport, Calls, CommandCalls};
 pub use submit::Submit;
 
-use crate::commands::{CommandStats, Effects, Session};
+use crate::commands::{Command, CommandStats, Effects, Names, Session};
 use crate::disk::{DiskOwner, DiskQueue, DiskRequest, DiskResult};
 use crate::ids::{ConnId, Generation, Lsn, Seq, ShardId};
 use crate::keyspace::Keyspace;
@@ -58,15 +61,36 @@ pub struct Settings {
     /// `pipeline-order strict`.
     pub strict_order: bool,
     pub requirepass: Vec<u8>,
+    /// `rename-command`.
+    pub names: Names,
     pub active_expire: bool,
+    /// `enable-debug-command`.
+    pub debug: DebugAccess,
     /// How long replies, changes of the log and bases wait for a disk that does not answer, before they become errors
     /// (`commit-timeout-ms`).
     pub commit_timeout_ms: i64,
 }
 
+/// Who may use DEBUG.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DebugAccess {
+    No,
+    /// Clients on this machine.
+    Local,
+    Yes,
+}
+
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { databases: 16, strict_order: true, requirepass: Vec::new(), active_expire: true, commit_timeout_ms: 10_000 }
+        Settings {
+            databases: 16,
+            strict_order: true,
+            requirepass: Vec::new(),
+            names: Names::TABLE,
+            active_expire: true,
+            debug: DebugAccess::No,
+            commit_timeout_ms: 10_000,
+        }
     }
 }
 
@@ -131,7 +155,7 @@ pub struct Shard {
     now_ms: i64,
     pass: u64,
     pub stats: CommandStats,
-    pub commands_processed: u64,
+    calls: Calls,
     effects: Effects,
     scratch: Vec<u8>,
     disk: DiskQueue,
@@ -166,6 +190,8 @@ pub struct Shard {
     // Barriers.
     pausing: Option<Seq>,
     paused: bool,
+    /// … until `GoOn`.
+    stands: bool,
     waits: Vec<MarkWait>,
     /// And for which job.
     mode_wanted: Option<(Option<JobId>, FsyncMode)>,
@@ -182,6 +208,9 @@ pub struct Shard {
     base_file: Option<(u64, String)>,
     /// Creations of files of bases that were given up meanwhile.
     base_creations: Vec<Creation>,
+    /// Changes of the keyspace up to the newest cut, and up to the cut of the newest base that was committed.
+    changes_at_cut: u64,
+    changes_saved: u64,
     /// The base under way is the first of a new log.
     log_starts: bool,
     forget: Option<SegmentName>,
@@ -219,7 +248,7 @@ impl Shard {
             now_ms: start.now_ms,
             pass: 0,
             stats: CommandStats::default(),
-            commands_processed: 0,
+            calls: Calls::default(),
             effects: Effects::default(),
             scratch: Vec::new(),
             disk: DiskQueue::default(),
@@ -247,6 +276,7 @@ impl Shard {
             parked_conns: HashSet::new(),
             pausing: None,
             paused: false,
+            stands: false,
             waits: Vec::new(),
             mode_wanted: None,
             wrote_sent: false,
@@ -256,6 +286,8 @@ impl Shard {
             base_moved_ms: 0,
             base_file: None,
             base_creations: Vec::new(),
+            changes_at_cut: 0,
+            changes_saved: 0,
             log_starts: false,
             forget: None,
             refusing: None,
@@ -265,6 +297,7 @@ impl Shard {
             postponed: None,
             has_garbage: false,
         };
+        shard.changes_saved = shard.keyspace.changes();
         if start.logged {
             shard.log.prepare(write_mode(start.mode), &mut shard.disk);
         }
@@ -356,6 +389,11 @@ impl Shard {
         self.coordinator.as_mut().expect("jobs are started on shard 0").start(id, job);
     }
 
+    /// As `Coordinator::cancel_snapshots` (shard 0 only).
+    pub fn cancel_snapshots(&mut self) {
+        self.coordinator.as_mut().expect("the coordinator lives on shard 0").cancel_snapshots();
+    }
+
     // --- Connections -------------------------------------------------------------------------------------------------
 
     pub fn connect(&mut self, session: Session) {
@@ -416,7 +454,10 @@ impl Shard {
 
     /// A reply outside of a command's place, e.g. a protocol error before the connection is closed. In order behind all others.
     pub fn push_reply(&mut self, conn: ConnId, bytes: &[u8]) {
-        self.reply_now(conn, |out| out.extend_from_slice(bytes));
+        if bytes.first() == Some(&b'-') {
+            self.calls.error(bytes);
+        }
+        self.reply_now(conn, None, |out| out.extend_from_slice(bytes));
     }
 
     /// The state of the protocol on this shard, for a person who looks for what it waits for.
@@ -523,6 +564,7 @@ impl Shard {
             Message::Abandon { seq } => self.abandon(seq),
             Message::EndLog { seq } => self.end_log(seq),
             Message::Wrote { after, since_ms } => self.someone_wrote(after, since_ms),
+            Message::GoOn => self.stand_no_longer(),
             Message::MarkComplete { seq, mode } => self.mark_complete(seq, mode),
             Message::PrepareMode { job, mode } => self.mode_wanted = Some((job, mode)),
             Message::Listed { id } => self.log.listed(id, &mut self.disk),
@@ -756,7 +798,7 @@ impl Shard {
     // --- Replies -----------------------------------------------------------------------------------------------------
 
     /// A reply that depends on nothing, in its place behind the replies that are still to come.
-    fn reply_now(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+    fn reply_now(&mut self, id: ConnId, command: Option<&'static Command>, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if conn.tickets.is_empty() {
             write(&mut conn.out);
@@ -767,13 +809,18 @@ impl Shard {
         } else {
             let mut bytes = Vec::new();
             write(&mut bytes);
-            conn.take_ticket(Expected::Arrived(bytes, Deps::default()));
+            conn.take_ticket(command, Expected::Arrived(bytes, Deps::default()));
         }
     }
 
     fn arrived(&mut self, id: ConnId, ticket: u64, reply: Vec<u8>, deps: Deps) {
         let reached = Reached { here: self.id, committed: self.committed(), ordered: self.ordered(), known: &self.known };
         let Some(conn) = self.conns.get_mut(&id) else { return };
+        if reply.first() == Some(&b'-')
+            && let Some(command) = conn.ticket(ticket).and_then(|ticket| ticket.command)
+        {
+            self.calls.failed(command, &reply);
+        }
         if !conn.ticket_arrived(ticket, reply, deps) {
             return;
         }

@@ -56,7 +56,8 @@ impl Shard {
     pub(super) fn watch_stall(&mut self) {
         self.stall.pass(self.now_ms);
         let (position, last) = (self.position(), self.log.last_lsn());
-        let (holds, timeout_ms) = (self.bound.holds(), self.settings.commit_timeout_ms);
+        // While everything stands still on purpose no mark is placed, however fast the disk is.
+        let (holds, timeout_ms) = (self.bound.holds() && !self.stands, self.settings.commit_timeout_ms);
         let stall = &mut self.stall;
         if position >= last || position != stall.moved.0 {
             stall.moved = (position, stall.waited_ms);

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Expected, Parts, Pass, Reached};
 use super::execute::Call;
-use super::{Shard, scan};
+use super::{DebugAccess, Shard, scan};
 use crate::commands::{self, Command, EngineCommand, Home, Merge, Multi, Route, Run as Handler, flags};
 use crate::ids::{ConnId, Lsn, ShardId, Slot};
 use crate::resp::Reply;
@@ -22,19 +22,39 @@ pub enum Submit {
 impl Shard {
     /// One command of a connection of this shard. Commands of one connection are submitted in their order.
     pub fn submit(&mut self, id: ConnId, args: &[&[u8]]) -> Submit {
-        let command = match commands::resolve(args) {
+        let names = &self.settings.names;
+        let command = match names.resolve(args) {
             Ok(command) => command,
-            Err(text) => return self.refuse_command(id, &text),
+            Err(text) => {
+                let command = names.lookup(args);
+                return self.reject_command(id, command, &text);
+            }
         };
+        if names.are_changed() && matches!(command.run, Handler::Data(_)) {
+            // What is logged has the table's name, and some effects are the command as it came.
+            let name = command.name.split('|').next().unwrap_or_default();
+            let args = [&[name.as_bytes()], &args[1..]].concat();
+            return self.submit_resolved(id, command, &args);
+        }
+        self.submit_resolved(id, command, args)
+    }
+
+    #[inline]
+    fn submit_resolved(&mut self, id: ConnId, command: &'static Command, args: &[&[u8]]) -> Submit {
         let Some(conn) = self.conns.get_mut(&id) else { return Submit::Done };
         conn.session.last_command = command.name;
         if !conn.session.authenticated && !self.settings.requirepass.is_empty() && command.flags & flags::NO_AUTH == 0 {
-            return self.refuse_command(id, "NOAUTH Authentication required.");
+            return self.reject_command(id, Some(command), b"NOAUTH Authentication required.");
         }
-        if conn.session.reply_off || conn.session.reply_skip_next {
-            return self.submit_silent(id, command, args);
+        let outcome = if conn.session.reply_off || conn.session.reply_skip_next {
+            self.submit_silent(id, command, args)
+        } else {
+            self.route(id, command, args)
+        };
+        if outcome != Submit::Wait {
+            self.calls.called(command);
         }
-        self.route(id, command, args)
+        outcome
     }
 
     fn route(&mut self, id: ConnId, command: &'static Command, args: &[&[u8]]) -> Submit {
@@ -55,15 +75,28 @@ impl Shard {
             if conn.session.reply_off || conn.session.reply_skip_next {
                 conn.silence(bytes, tickets);
             }
-            if command.name != "client|reply" {
-                conn.session.reply_skip_next = false;
-            }
+            let skips_again = command.name == "client|reply" && args[2].eq_ignore_ascii_case(b"skip");
+            conn.session.reply_skip_next &= skips_again;
         }
         outcome
     }
 
-    fn refuse_command(&mut self, id: ConnId, text: &str) -> Submit {
-        self.reply_now(id, |out| Reply::new(out, Default::default()).error(text));
+    /// It is not run at all, not even routed, but counts for `CLIENT REPLY OFF` and `SKIP` as any other.
+    fn reject_command(&mut self, id: ConnId, command: Option<&'static Command>, text: &[u8]) -> Submit {
+        self.calls.rejected(command, text);
+        let Some(conn) = self.conns.get_mut(&id) else { return Submit::Done };
+        if conn.session.reply_off || std::mem::take(&mut conn.session.reply_skip_next) {
+            return Submit::Done;
+        }
+        self.reply_now(id, command, |out| Reply::new(out, Default::default()).error_bytes(text));
+        Submit::Done
+    }
+
+    fn refuse_command(&mut self, id: ConnId, command: &'static Command, text: &str) -> Submit {
+        let mut error = Vec::new();
+        Reply::new(&mut error, Default::default()).error(text);
+        self.calls.failed(command, &error);
+        self.reply_now(id, Some(command), |out| out.extend_from_slice(&error));
         Submit::Done
     }
 
@@ -80,11 +113,15 @@ impl Shard {
             now_us: self.now_ms * 1000,
             databases: self.settings.databases,
             password: &self.settings.requirepass,
+            names: &self.settings.names,
             random: &mut self.random,
         };
         handler(&mut home, args);
-        self.commands_processed += 1;
-        self.reply_now(id, |out| out.extend_from_slice(&bytes));
+        self.calls.ran(command);
+        if bytes.first() == Some(&b'-') {
+            self.calls.failed(command, &bytes);
+        }
+        self.reply_now(id, Some(command), |out| out.extend_from_slice(&bytes));
         self.scratch = bytes;
         Submit::Done
     }
@@ -94,7 +131,7 @@ impl Shard {
     fn submit_keys(&mut self, id: ConnId, command: &'static Command, multi: Multi, args: &[&[u8]]) -> Submit {
         let mut keys = match commands::keys_of(command, args) {
             Ok(keys) => keys,
-            Err(text) => return self.refuse_command(id, &text),
+            Err(text) => return self.refuse_command(id, command, &text),
         };
         let Some(first) = keys.next() else {
             // No key at all (a syntax error, as a rule): any shard gives the right answer.
@@ -164,7 +201,7 @@ impl Shard {
         }
         let conn = self.conns.get_mut(&id).expect("checked by submit");
         Self::goes_to(conn, Some(target));
-        let ticket = conn.take_ticket(Expected::One);
+        let ticket = conn.take_ticket(Some(command), Expected::One);
         let (db, protocol) = (conn.session.db, conn.session.protocol);
         self.send(target, Message::Run(Run { conn: id, ticket, command, db, protocol, args: PackedArgs::new(args) }));
         Submit::Done
@@ -181,7 +218,11 @@ impl Shard {
         let is_next = conn.tickets.is_empty();
         // The handler writes right behind the replies before it, unless some of these are still to come.
         let mut out = if is_next { std::mem::take(&mut conn.out) } else { Vec::new() };
+        let start = out.len();
         let needed = self.execute(&call, &mut out);
+        if out.get(start) == Some(&b'-') {
+            self.calls.failed(command, &out[start..]);
+        }
         let deps = Deps::one(self.id, needed);
         let reached = Reached { here: self.id, committed: self.committed(), ordered: self.ordered(), known: &self.known };
         let conn = self.conns.get_mut(&id).expect("execution does not touch connections");
@@ -190,7 +231,7 @@ impl Shard {
             conn.release_or_gate(deps, &reached, Pass { number: self.pass, waited_ms: self.stall.waited_ms });
             self.replied(id);
         } else {
-            conn.take_ticket(Expected::Arrived(out, deps));
+            conn.take_ticket(Some(command), Expected::Arrived(out, deps));
         }
         Submit::Done
     }
@@ -304,12 +345,12 @@ impl Shard {
             && let Some(cause) = self.refusal()
         {
             let text = super::execute::misconf(cause);
-            return self.refuse_command(id, &text);
+            return self.refuse_command(id, command, &text);
         }
         let conn = self.conns.get_mut(&id).expect("checked by submit");
         Self::goes_to(conn, None);
         let expected = Parts { command, merge, missing: positions.len(), deps: Deps::default(), parts: positions };
-        let ticket = conn.take_ticket(Expected::Parts(Box::new(expected)));
+        let ticket = conn.take_ticket(Some(command), Expected::Parts(Box::new(expected)));
         let (db, protocol) = (conn.session.db, conn.session.protocol);
         let request = Request {
             home: self.id,
@@ -355,10 +396,21 @@ impl Shard {
 
     // --- For the engine and the server ---------------------------------------------------------------------------------
 
+    fn may_debug(&self, id: ConnId) -> bool {
+        match self.settings.debug {
+            DebugAccess::No => false,
+            DebugAccess::Local => self.session(id).is_some_and(|session| session.is_local),
+            DebugAccess::Yes => true,
+        }
+    }
+
     fn submit_engine(&mut self, id: ConnId, command: &'static Command, args: &[&[u8]]) -> Submit {
         let Handler::Engine(engine) = command.run else { unreachable!("{} has no engine command", command.name) };
         match engine {
             EngineCommand::Scan => self.submit_to(id, scan::shard_of_cursor(args, self.shards), command, args),
+            EngineCommand::Debug if is_of_object(args) && self.may_debug(id) => {
+                self.submit_to(id, self.owner(args[2]), &commands::DEBUG_OBJECT, args)
+            }
             EngineCommand::RandomKey => self.submit_all(id, command, Merge::First, args),
             other => {
                 let conn = self.conns.get(&id).expect("checked by submit");
@@ -368,10 +420,14 @@ impl Shard {
                 }
                 let conn = self.conns.get_mut(&id).expect("checked by submit");
                 Self::goes_to(conn, None);
-                Submit::Engine(other, conn.take_ticket(Expected::One))
+                Submit::Engine(other, conn.take_ticket(Some(command), Expected::One))
             }
         }
     }
+}
+
+fn is_of_object(args: &[&[u8]]) -> bool {
+    args.len() == 3 && args[1].eq_ignore_ascii_case(b"object")
 }
 
 impl Handler {

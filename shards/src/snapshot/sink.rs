@@ -86,10 +86,13 @@ impl Encoder {
 pub struct BaseSink {
     pub encoder: Encoder,
     pub big: VecDeque<BigEntry>,
+    /// Entries seen so far.
+    pub entries: u64,
 }
 
 impl WalkSink for BaseSink {
     fn entry(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
+        self.entries += 1;
         // A commands file has one body only: its big values are encoded whole, from the clone, when their turn comes.
         if value.as_str().is_some_and(|s| s.len() > BIG_VALUE_BYTES) {
             self.big.push_back(BigEntry { db, key: key.to_vec(), value: value.clone(), expire_at_ms });

@@ -53,6 +53,7 @@ pub struct BaseWriter {
     format: BaseFormat,
     cut: Lsn,
     keys: Vec<BaseKeys>,
+    entries: u64,
     path: String,
     file: FileId,
     created: bool,
@@ -91,7 +92,7 @@ impl BaseWriter {
             shard_header(&mut header, crate::rdb::format::WRITE_VERSION_MIN, aux, &dbs);
         }
         let encoder = Encoder::new(format, Compression::Lzf);
-        keyspace.begin_walk(Box::new(BaseSink { encoder, big: VecDeque::new() }));
+        keyspace.begin_walk(Box::new(BaseSink { encoder, big: VecDeque::new(), entries: 0 }));
         let (file, path) = (disk.new_file(), base_path(shard, base, format));
         let op = DiskOp::Create { file, path: path.clone(), mode: WriteMode::Buffered, zero_bytes: 0 };
         BaseWriter {
@@ -100,6 +101,7 @@ impl BaseWriter {
             format,
             cut,
             keys,
+            entries: 0,
             path,
             file,
             created: false,
@@ -112,6 +114,11 @@ impl BaseWriter {
             in_flight: Vec::new(),
             waiting: VecDeque::new(),
         }
+    }
+
+    /// Keys walked, and how many there are.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.entries, self.keys.iter().map(|keys| keys.keys).sum())
     }
 
     pub fn path(&self) -> &str {
@@ -144,6 +151,7 @@ impl BaseWriter {
         let progress = keyspace.step_walk(WALK_ENTRIES_PER_PASS);
         if progress == WalkProgress::More {
             let sink = sink_of(keyspace);
+            self.entries = sink.entries;
             if sink.encoder.pending_bytes() >= WRITE_BYTES {
                 let bytes = sink.encoder.take();
                 self.write(bytes, disk);
@@ -153,6 +161,7 @@ impl BaseWriter {
         }
         let sink = keyspace.end_walk().expect("the walk of this base is under way").into_any();
         let sink = *sink.downcast::<BaseSink>().expect("walks of bases use this sink");
+        self.entries = sink.entries;
         self.phase = Some(match self.format {
             BaseFormat::Rdb => {
                 let (bytes, body) = sink.encoder.finish();

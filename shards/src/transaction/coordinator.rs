@@ -37,6 +37,11 @@ pub enum Job {
     SetMode(FsyncMode),
     /// A base of one cut; `start_log`: `CONFIG SET appendonly yes`.
     Snapshot { format: BaseFormat, start_log: bool },
+    /// Everything stands still with the files holding all of it, until `GoOn`: with a base, when that is committed; without, when the
+    /// log is durable. For who wants to read the files back.
+    StandStill { base: Option<BaseFormat> },
+    /// Ends a `StandStill`.
+    GoOn,
     /// `CONFIG SET appendonly no`.
     EndLog,
     /// Everything durable, then the manifest says so.
@@ -127,7 +132,7 @@ pub struct Coordinator {
     barrier: Option<Barrier>,
     wanted_barrier: Option<BarrierAction>,
     /// All shards stand still behind this end of the log, or stop.
-    standing: Option<Seq>,
+    ending: Option<Seq>,
     durabilities: Vec<Durability>,
     snapshot: Option<Snapshot>,
     job: Option<CurrentJob>,
@@ -140,6 +145,9 @@ pub struct Coordinator {
     now_ms: i64,
     waited_ms: i64,
     stopped: bool,
+    /// From placing a `StandStill` until it is over: nothing new begins, and no other job.
+    standing: bool,
+    cancels_snapshots: bool,
     refusing: bool,
 }
 
@@ -160,7 +168,7 @@ impl Coordinator {
             held: VecDeque::new(),
             barrier: None,
             wanted_barrier: None,
-            standing: None,
+            ending: None,
             durabilities: Vec::new(),
             snapshot: None,
             job: None,
@@ -173,6 +181,8 @@ impl Coordinator {
             now_ms,
             waited_ms: 0,
             stopped: false,
+            standing: false,
+            cancels_snapshots: false,
             refusing: false,
         }
     }
@@ -204,6 +214,11 @@ impl Coordinator {
         self.stopped
     }
 
+    /// After a fault: the manifest on the disk says so.
+    pub fn has_recorded_fault(&self) -> bool {
+        self.refusing && self.writer.is_idle() && self.on_next_commit.is_empty()
+    }
+
     pub fn open_transactions(&self) -> usize {
         self.closure.open()
     }
@@ -211,6 +226,12 @@ impl Coordinator {
     /// Jobs are done one after another.
     pub fn start(&mut self, id: JobId, job: Job) {
         self.jobs.push_back((id, job));
+    }
+
+    /// Gives up the snapshots that are asked for or under way, but for one that a new log needs, with the next pass: a stop does not
+    /// wait for them. One whose files are all written is committed none the less.
+    pub fn cancel_snapshots(&mut self) {
+        self.cancels_snapshots = true;
     }
 
     // --- Messages --------------------------------------------------------------------------------------------------
@@ -236,7 +257,7 @@ impl Coordinator {
     }
 
     fn submit(&mut self, request: Request, out: &mut CoordinatorOutput) {
-        if self.barrier.is_some() || self.stopped {
+        if self.barrier.is_some() || self.stopped || self.standing {
             self.held.push_back(request);
         } else {
             self.begin(request, out);
@@ -288,14 +309,16 @@ impl Coordinator {
         self.broadcast(out, |_| Message::Place { seq, action: action.clone() });
         match &action {
             BarrierAction::Mark { .. } => self.dirty = false,
-            BarrierAction::Cut { base, format, log } => {
+            BarrierAction::Cut { base, format, log, stay } => {
+                self.standing = *stay;
                 let files = vec![None; self.shards as usize];
                 let job = job.expect("a cut is asked for by a job");
                 self.snapshot = Some(Snapshot { job, base: *base, format: *format, mode: self.mode, log: log.is_some(), files });
             }
-            BarrierAction::EndLog => self.standing = Some(seq),
+            BarrierAction::EndLog => self.ending = Some(seq),
+            BarrierAction::StandStill => self.standing = true,
             BarrierAction::Stop => {
-                self.standing = Some(seq);
+                self.ending = Some(seq);
                 self.stopped = true;
             }
         }
@@ -310,6 +333,7 @@ impl Coordinator {
 
     fn release(&mut self, out: &mut CoordinatorOutput) {
         while !self.stopped
+            && !self.standing
             && let Some(request) = self.held.pop_front()
         {
             self.begin(request, out);
@@ -328,7 +352,7 @@ impl Coordinator {
     fn abandon(&mut self, out: &mut CoordinatorOutput) {
         self.wanted_barrier = None;
         let barrier = self.barrier.take().map(|barrier| barrier.seq);
-        for seq in barrier.into_iter().chain(self.standing.take()) {
+        for seq in barrier.into_iter().chain(self.ending.take()) {
             self.durabilities.retain(|durability| durability.seq != seq);
             self.broadcast(out, |_| Message::Abandon { seq });
         }
@@ -364,13 +388,14 @@ impl Coordinator {
                 if durability.action == BarrierAction::Stop {
                     self.manifest.state = State::Clean;
                 } else {
-                    self.standing = None;
+                    self.ending = None;
                     self.logging = false;
                     self.broadcast(out, |_| Message::EndLog { seq });
                 }
                 self.on_next_commit.push(OnCommit::Job(durability.job.expect("a log is ended by a job")));
                 self.waits_from_now();
             }
+            BarrierAction::StandStill => self.finish_job(durability.job.expect("a job has all stand still"), Ok(()), out),
             BarrierAction::Cut { .. } => unreachable!("a cut is done when its files are"),
         }
     }
@@ -379,14 +404,13 @@ impl Coordinator {
 
     fn advance_job(&mut self, out: &mut CoordinatorOutput) {
         if self.job.as_ref().is_some_and(|job| job.is_answered) {
-            let refused = |(id, _)| (id, Err("an earlier change still waits for the disk".to_string()));
-            out.results.extend(self.jobs.drain(..).map(refused));
-        }
-        if let (Some((_, Job::Stop)), Some(base)) = (self.jobs.front(), self.snapshot.as_ref().map(|snapshot| snapshot.base)) {
-            self.base_failed(base, "the server stops", out);
+            let (allowed, refused): (VecDeque<_>, VecDeque<_>) = self.jobs.drain(..).partition(|(_, job)| *job == Job::GoOn);
+            let refuse = |(id, _)| (id, Err("an earlier change still waits for the disk".to_string()));
+            out.results.extend(refused.into_iter().map(refuse));
+            self.jobs = allowed;
         }
         if self.job.is_none()
-            && let Some((id, job)) = self.jobs.pop_front()
+            && let Some((id, job)) = self.next_job()
         {
             self.job = Some(CurrentJob { id, job, since_ms: self.waited_ms, is_answered: false });
             self.begin_job(id, job, out);
@@ -401,9 +425,7 @@ impl Coordinator {
 
     /// After a fault there is no clean stop. It is over when the manifest says *distrusted*, for the start that follows.
     fn refuse_stop(&mut self, out: &mut CoordinatorOutput) {
-        if self.refusing
-            && self.writer.is_idle()
-            && self.on_next_commit.is_empty()
+        if self.has_recorded_fault()
             && let Some(CurrentJob { id, job: Job::Stop, .. }) = self.job
         {
             self.finish_job(id, Err(AFTER_A_FAULT.into()), out);
@@ -423,7 +445,7 @@ impl Coordinator {
         let Some(job) = self.job.as_mut().filter(is_late).filter(|_| self.snapshot.is_none()) else { return };
         let id = job.id;
         let cause = format!("the disk has not answered for {timeout_ms} ms");
-        let is_standing = self.durabilities.iter().any(|durability| Some(durability.seq) == self.standing);
+        let stands_for = |waiting: &Durability| Some(waiting.seq) == self.ending || waiting.action == BarrierAction::StandStill;
         match self.stage {
             Stage::Preparing { .. } if self.logging => {
                 // The segments that were made for it are replaced.
@@ -431,20 +453,31 @@ impl Coordinator {
                 self.finish_job(id, Err(cause), out);
             }
             Stage::Idle | Stage::Preparing { .. } => self.finish_job(id, Err(cause), out),
-            Stage::Working if !is_standing => {
+            Stage::Working if !self.durabilities.iter().any(stands_for) => {
                 // It can't be taken back: the mark is placed, or the manifest on its way.
                 job.is_answered = true;
                 out.results.push((id, Err(format!("{cause}, outcome unknown"))));
+                // Nobody will say so any more.
+                self.go_on(out);
             }
             Stage::Placing | Stage::Working => {
                 self.abandon(out);
-                self.finish_job(id, Err(cause), out);
+                self.fail_job(&cause, out);
             }
         }
     }
 
+    fn next_job(&mut self) -> Option<(JobId, Job)> {
+        if !self.standing {
+            return self.jobs.pop_front();
+        }
+        // Who had everything stand still is not done: others wait.
+        let at = self.jobs.iter().position(|(_, job)| *job == Job::GoOn)?;
+        self.jobs.remove(at)
+    }
+
     fn begin_job(&mut self, id: JobId, job: Job, out: &mut CoordinatorOutput) {
-        if self.refusing {
+        if self.refusing && job != Job::GoOn {
             self.stage = Stage::Working;
             return if job == Job::Stop { self.refuse_stop(out) } else { self.finish_job(id, Err(AFTER_A_FAULT.into()), out) };
         }
@@ -456,7 +489,13 @@ impl Coordinator {
             }
             Job::SetMode(mode) => self.prepare(id, mode, out),
             Job::Snapshot { start_log: true, .. } if !self.logging => self.prepare(id, self.mode, out),
-            Job::Snapshot { format, .. } => self.want_cut(format, self.logging),
+            Job::Snapshot { format, .. } => self.want_cut(format, self.logging, false),
+            Job::StandStill { base: Some(format) } => self.want_cut(format, self.logging, true),
+            Job::StandStill { base: None } => self.want(BarrierAction::StandStill),
+            Job::GoOn => {
+                self.go_on(out);
+                self.finish_job(id, Ok(()), out);
+            }
             Job::EndLog if !self.logging => self.finish_job(id, Ok(()), out),
             Job::EndLog => self.want(BarrierAction::EndLog),
             Job::Stop => self.want(BarrierAction::Stop),
@@ -478,7 +517,7 @@ impl Coordinator {
         }
         match job {
             Job::SetMode(mode) => self.want(BarrierAction::Mark { mode, report: true }),
-            Job::Snapshot { format, .. } => self.want_cut(format, true),
+            Job::Snapshot { format, .. } => self.want_cut(format, true, false),
             other => unreachable!("only these jobs prepare: {other:?}"),
         }
     }
@@ -488,10 +527,52 @@ impl Coordinator {
         self.wanted_barrier = Some(action);
     }
 
-    fn want_cut(&mut self, format: BaseFormat, log: bool) {
+    fn want_cut(&mut self, format: BaseFormat, log: bool, stay: bool) {
         let base = self.manifest.next_base.max(1);
         self.manifest.next_base = base + 1;
-        self.want(BarrierAction::Cut { base, format, log: log.then_some(self.mode) });
+        self.want(BarrierAction::Cut { base, format, log: log.then_some(self.mode), stay });
+    }
+
+    /// What stands still goes on.
+    fn go_on(&mut self, out: &mut CoordinatorOutput) {
+        if std::mem::take(&mut self.standing) {
+            self.durabilities.retain(|durability| durability.action != BarrierAction::StandStill);
+            self.broadcast(out, |_| Message::GoOn);
+            self.release(out);
+        }
+    }
+
+    /// The job under way fails; nothing of it stands still any longer, and its barrier is not placed.
+    fn fail_job(&mut self, cause: &str, out: &mut CoordinatorOutput) {
+        let Some(&CurrentJob { id, job, .. }) = self.job.as_ref() else { return };
+        if matches!(job, Job::StandStill { .. } | Job::Snapshot { .. }) {
+            self.wanted_barrier = None;
+            if let Some(barrier) = self.barrier.take_if(|barrier| barrier.job.is_some()) {
+                self.broadcast(out, |_| Message::Abandon { seq: barrier.seq });
+                self.release(out);
+            }
+            self.go_on(out);
+        }
+        self.finish_job(id, Err(cause.to_string()), out);
+    }
+
+    fn cancel(&mut self, out: &mut CoordinatorOutput) {
+        const CAUSE: &str = "given up for a stop";
+        let is_snapshot = |job: &Job| matches!(job, Job::Snapshot { start_log: false, .. });
+        self.jobs.retain(|(id, job)| {
+            if is_snapshot(job) {
+                out.results.push((*id, Err(CAUSE.into())));
+            }
+            !is_snapshot(job)
+        });
+        if self.job.as_ref().is_some_and(|current| is_snapshot(&current.job)) {
+            match (&self.stage, &self.snapshot) {
+                (_, Some(snapshot)) => self.base_failed(snapshot.base, CAUSE, out),
+                (Stage::Placing, None) => self.fail_job(CAUSE, out),
+                // Its files are complete and the manifest is being written.
+                _ => {}
+            }
+        }
     }
 
     fn finish_job(&mut self, id: JobId, outcome: Result<(), String>, out: &mut CoordinatorOutput) {
@@ -499,12 +580,6 @@ impl Coordinator {
         self.stage = Stage::Idle;
         if !job.is_answered {
             out.results.push((id, outcome));
-        }
-    }
-
-    fn fail_job(&mut self, cause: &str, out: &mut CoordinatorOutput) {
-        if let Some(id) = self.job.as_ref().map(|job| job.id) {
-            self.finish_job(id, Err(cause.into()), out);
         }
     }
 
@@ -547,9 +622,9 @@ impl Coordinator {
     }
 
     fn base_failed(&mut self, base: u64, cause: &str, out: &mut CoordinatorOutput) {
-        if let Some(snapshot) = self.snapshot.take_if(|snapshot| snapshot.base == base) {
+        if self.snapshot.take_if(|snapshot| snapshot.base == base).is_some() {
             self.broadcast(out, |_| Message::BaseAborted { base });
-            self.finish_job(snapshot.job, Err(cause.to_string()), out);
+            self.fail_job(cause, out);
         }
     }
 
@@ -640,11 +715,15 @@ impl Coordinator {
         self.closure.advance(|shard, ordered, committed| out.messages.push((shard, Message::Closed { ordered, committed })));
         self.abandon_late_mark(out);
         self.give_up_job(timeout_ms, out);
+        if std::mem::take(&mut self.cancels_snapshots) {
+            self.cancel(out);
+        }
         self.advance_job(out);
         if self.now_ms >= self.next_mark_ms {
             self.next_mark_ms = self.now_ms + EVERYSEC_PERIOD_MS;
-            let is_due = self.dirty && self.logging && self.mode != FsyncMode::Always && !self.refusing && !self.stopped;
-            if is_due && self.barrier.is_none() && self.standing.is_none() && !self.changes_mode() {
+            let stands = self.stopped || self.standing || self.ending.is_some();
+            let is_due = self.dirty && self.logging && self.mode != FsyncMode::Always && !self.refusing && !stands;
+            if is_due && self.barrier.is_none() && !self.changes_mode() {
                 let action = BarrierAction::Mark { mode: self.mode, report: self.mode != FsyncMode::No };
                 self.start_barrier(action, None, out);
             }

@@ -124,7 +124,10 @@ pub enum BarrierAction {
     /// `report`: say `Durable` when the log is durable up to the mark (not for the periodic marks of `no`, which nobody syncs).
     Mark { mode: FsyncMode, report: bool },
     /// A base is taken of exactly this state. `log`: the mode of the log that is written from here on, if one is.
-    Cut { base: u64, format: BaseFormat, log: Option<FsyncMode> },
+    /// `stay`: nothing is executed until `GoOn`.
+    Cut { base: u64, format: BaseFormat, log: Option<FsyncMode>, stay: bool },
+    /// Nothing is executed until `GoOn`; `Durable` when the log is.
+    StandStill,
     /// No log is written from here on.
     EndLog,
     /// The server stops: nothing is executed any more.
@@ -197,6 +200,8 @@ pub enum Message {
     EndLog {
         seq: Seq,
     },
+    /// The end of standing still.
+    GoOn,
     /// The shard's log is durable up to and with the mark (EndLog, Stop: up to its end, which is `last`).
     Durable {
         seq: Seq,

@@ -49,9 +49,11 @@ const _: () = assert!(size_of::<Str>() == 16);
 impl Str {
     /// As `SET` stores it: an integer when the bytes are exactly the decimal form of an i64 (at most 20 bytes).
     pub fn new(bytes: &[u8]) -> Str {
-        if let Some(value) = parse_i64(bytes) {
-            return Str(Form::Int(value));
-        }
+        parse_i64(bytes).map_or_else(|| Str::from_bytes(bytes), Str::from_i64)
+    }
+
+    /// As `INCRBYFLOAT` stores its sum: digits stay bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Str {
         Str(match bytes.len() {
             len @ 0..=INLINE_BYTES_MAX => {
                 let mut inline = [0; INLINE_BYTES_MAX];
@@ -137,6 +139,11 @@ impl Str {
             Form::Chunked(chunks) => chunks.write_at(offset, bytes),
             _ => unreachable!("modifiable() gives one of these two"),
         }
+    }
+
+    /// As Redis makes a string ready to be written into: the same bytes, with the encoding raw.
+    pub fn make_raw(&mut self) {
+        self.modifiable(self.len());
     }
 
     /// One byte, 0 beyond the end.
@@ -333,6 +340,11 @@ mod tests {
         let mut s = Str::new(b"abc");
         s.write_at(0, b"x");
         assert_eq!(s.encoding_name(), "raw");
+        let mut s = Str::from_bytes(b"12");
+        assert_eq!((s.encoding_name(), s.as_i64()), ("embstr", Some(12)));
+        assert_eq!(Str::from_bytes(&[b'1'; 45]).encoding_name(), "raw");
+        s.make_raw();
+        assert_eq!((s.encoding_name(), s.as_i64()), ("raw", Some(12)));
     }
 
     #[test]

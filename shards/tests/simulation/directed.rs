@@ -5,7 +5,7 @@ use crate::check_with;
 use crate::disk::CrashKind;
 use crate::oracle::Oracle;
 use crate::workload::{Clients, Plan};
-use crate::world::{Stuck, World};
+use crate::world::{Stuck, World, contents};
 use shards::log::FsyncMode;
 use shards::transaction::Job;
 
@@ -49,9 +49,14 @@ pub fn steps(world: &mut World, clients: &mut Clients, plan: &Plan, count: usize
 }
 
 pub fn after_power_loss(world: &mut World, clients: &Clients, shards: u16) -> Result<(), String> {
+    after_crash(world, clients, shards, CrashKind::Power)
+}
+
+/// A crash of this kind, judged by the rules of a power loss.
+fn after_crash(world: &mut World, clients: &Clients, shards: u16, crash: CrashKind) -> Result<(), String> {
     let history = std::mem::take(&mut world.history);
+    world.crash(crash);
     let mut kind = CrashKind::Power;
-    world.crash(kind);
     let opened = world.start(shards, &mut kind)?;
     let mut oracle = Oracle { base: Default::default() };
     oracle.check(world, &history, clients, kind, &opened)
@@ -103,6 +108,41 @@ fn many_marks(seed: u64) -> Result<(), String> {
     after_power_loss(&mut world, &clients, plan.shards)
 }
 
+/// A log's sync fails and the process is killed before the manifest says *distrusted*: the page cache shows what the disk has not, and the
+/// next start must bring it there before anything builds on it.
+fn unrecorded_fault(seed: u64) -> Result<(), String> {
+    let mode = [FsyncMode::Everysec, FsyncMode::No][(seed % 2) as usize];
+    let plan = plan(seed, 2, mode);
+    let (mut world, mut clients) = started(seed, &plan)?;
+    steps(&mut world, &mut clients, &plan, 1000 + 10 * seed as usize);
+    (world.fault_in, world.fault_of_syncs) = (Some(0), true);
+    // A mark that is synced.
+    clients.set_mode(&mut world, FsyncMode::Everysec);
+    while world.fault.is_none() {
+        steps(&mut world, &mut clients, &plan, 1);
+    }
+    world.crash(CrashKind::Process);
+    let opened = world.start(plan.shards, &mut CrashKind::Process)?;
+    let kept = contents(&opened.keyspaces);
+    world.run(opened);
+    world.crash(CrashKind::Power);
+    let opened = world.start(plan.shards, &mut CrashKind::Power)?;
+    if contents(&opened.keyspaces) != kept { Err("what a start had loaded is lost".into()) } else { Ok(()) }
+}
+
+/// A log's sync fails, the fault is recorded, and the kernel evicts what the sync has left clean before the process is killed.
+fn recorded_fault(seed: u64) -> Result<(), String> {
+    let plan = plan(seed, [2, 4][(seed % 2) as usize], FsyncMode::Everysec);
+    let (mut world, mut clients) = started(seed, &plan)?;
+    steps(&mut world, &mut clients, &plan, 1000 + 20 * seed as usize);
+    (world.fault_in, world.fault_of_syncs) = (Some(0), true);
+    while !world.has_recorded_fault() {
+        steps(&mut world, &mut clients, &plan, 1);
+    }
+    // The rules of a power loss hold from here on.
+    after_crash(&mut world, &clients, plan.shards, CrashKind::Process)
+}
+
 pub fn check_all(name: &str, run: impl Fn(u64) -> Result<(), String>) {
     for seed in 1..=SEEDS {
         check_with(|| run(seed)).unwrap_or_else(|cause| panic!("seed {seed}: {name}: {cause}"));
@@ -117,6 +157,16 @@ fn always_is_left_when_the_mark_is_durable_everywhere() {
 #[test]
 fn a_stalled_log_of_one_shard_bounds_what_all_acknowledge() {
     check_all("stalled_log", stalled_log);
+}
+
+#[test]
+fn what_a_start_has_loaded_survives_a_power_loss_though_its_last_sync_had_failed() {
+    check_all("unrecorded_fault", unrecorded_fault);
+}
+
+#[test]
+fn after_a_recorded_fault_nothing_in_the_page_cache_is_believed() {
+    check_all("recorded_fault", recorded_fault);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Faults it makes:
 //! - process crash: completed writes stay; each operation in flight has happened or not, in any order;
+//! - pages that a failed sync has left clean may be evicted, and read as they were, once the server has recorded the fault;
 //! - power loss: each unsynced create, rename and unlink is kept or undone; each unsynced 4 KiB page holds its last synced bytes, its
 //!   newest bytes, or a mixture by 512-byte sector; an unsynced length is kept or undone; writes in flight land or not, by sector;
 //! - a crash at any blocking operation of a start (`crash_after`);
@@ -140,6 +141,20 @@ impl SimDisk {
     /// The crash itself. `in_flight`: requests that were handed out and not completed.
     pub fn crash(&self, kind: CrashKind, in_flight: Vec<(usize, DiskRequest)>) {
         self.state().crash(kind, in_flight);
+    }
+
+    /// The kernel needs memory: clean pages leave the page cache. That shows only in what a failed sync has left clean without writing it.
+    pub fn evict(&self) {
+        let State { inodes, random, .. } = &mut *self.state();
+        for inode in inodes.values_mut() {
+            for page in 0..inode.cached.len().div_ceil(PAGE) {
+                let (from, to) = (page * PAGE, (page * PAGE + PAGE).min(inode.cached.len()));
+                if !inode.dirty.contains(&page) && random.bool() {
+                    let old: Vec<u8> = (from..to).map(|at| inode.synced.get(at).copied().unwrap_or(0)).collect();
+                    inode.cached[from..to].copy_from_slice(&old);
+                }
+            }
+        }
     }
 
     /// Operations performed so far.

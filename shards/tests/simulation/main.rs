@@ -30,6 +30,11 @@ fn run_seed(seed: u64) -> Result<BTreeSet<String>, String> {
 }
 
 fn run_plan(seed: u64, plan: Plan) -> Result<BTreeSet<String>, String> {
+    count_reloads(seed, plan).map(|(seen, _)| seen)
+}
+
+/// Runs the plan; what has happened, and how often files were read back.
+fn count_reloads(seed: u64, plan: Plan) -> Result<(BTreeSet<String>, u64), String> {
     let mut world = World::new(seed ^ 0x5eed, plan.mode, plan.logged);
     world.format = plan.format;
     world.settings.databases = world::DATABASES;
@@ -71,7 +76,7 @@ fn run_plan(seed: u64, plan: Plan) -> Result<BTreeSet<String>, String> {
         world.run(opened);
     }
     finish(&mut world, &mut clients, &oracle, &plan, shards)?;
-    Ok(world.seen)
+    Ok((world.seen, clients.reloaded))
 }
 
 fn work(world: &mut World, clients: &mut Clients, oracle: &Oracle, plan: &Plan, steps: usize) -> Result<(), String> {
@@ -134,15 +139,14 @@ fn everyone_is_answered(world: &mut World, clients: &mut Clients, plan: &Plan) -
 /// Nobody waits for ever; and a clean stop is followed by exactly the same state.
 fn finish(world: &mut World, clients: &mut Clients, oracle: &Oracle, plan: &Plan, shards: u16) -> Result<(), String> {
     work(world, clients, oracle, &Plan { crash_at_operation: None, ..plan.clone() }, 1500)?;
-    everyone_is_answered(world, clients, plan)?;
+    // What stands still goes on before the stop.
+    everyone_is_answered(world, clients, &Plan { reloads: false, ..plan.clone() })?;
     let patient = |shard: &mut shards::shard::Shard| shard.settings.commit_timeout_ms = workload::PATIENT_MS;
     world.shards.iter_mut().for_each(patient);
     if !world.shards[0].coordinator().expect("shard 0").logging() || clients.pending_log.is_some() {
         // As SHUTDOWN does where nothing is logged.
         world.shards[0].start_job(u64::MAX - 1, Job::Snapshot { format: plan.format, start_log: false });
     }
-    // A stop ends a snapshot that is under way.
-    (0..60).for_each(|_| world.settle());
     world.shards[0].start_job(u64::MAX, Job::Stop);
     for _ in 0..60 {
         world.settle();
@@ -214,6 +218,18 @@ fn a_crash_at_any_disk_operation_violates_nothing() {
             run_plan(seed, plan).unwrap_or_else(|cause| panic!("{replay}: {cause}"));
         }
     }
+}
+
+/// Whatever is executed when everything stands still is in the files, and goes on from what was read of them.
+#[test]
+fn what_is_read_back_is_what_was_there() {
+    let mut reloads = 0;
+    for seed in 1..120 {
+        let plan = Plan { reloads: true, ..Plan::from_seed(seed) };
+        let text = format!("{plan:?}");
+        reloads += count_reloads(seed, plan).unwrap_or_else(|cause| panic!("seed {seed}: {cause}\n{text}")).1;
+    }
+    assert!(reloads > 500, "only {reloads} reloads");
 }
 
 fn contents_of(world: &World) -> world::Contents {

@@ -231,6 +231,81 @@ fn a_stop_after_a_fault_ends_and_is_not_clean() {
     check_all("stop_after_fault", stop_after_fault);
 }
 
+fn is_anyone_paused(world: &World) -> bool {
+    world.shards.iter().any(|shard| shard.describe().contains("paused true"))
+}
+
+/// Everything is to stand still for reading the files, and a disk does not answer or fails, sooner or later: then everything goes on, and the
+/// asker is told.
+fn stuck_stand_still(seed: u64, fails: bool) -> Result<(), String> {
+    let plan = impatient(seed, [2, 4][(seed % 2) as usize], [FsyncMode::Everysec, FsyncMode::Always][(seed / 2 % 2) as usize]);
+    let (mut world, mut clients) = started(seed, &plan)?;
+    wait(&mut world, &mut clients, &plan, 300);
+    let base = (!seed.is_multiple_of(3)).then_some(BaseFormat::Rdb);
+    world.shards[0].start_job(JOB, Job::StandStill { base });
+    (0..world.random.u32(0..400)).for_each(|_| _ = world.step());
+    if fails {
+        (world.fault_in, world.fault_anywhere) = (Some(world.random.u32(0..4)), true);
+    } else {
+        world.stuck = Some((world.random.usize(0..plan.shards as usize), Stuck::Everything));
+    }
+    let told = outcome(&mut world, &mut clients, &plan, 4 * TIMEOUT_MS);
+    match &told {
+        None => return Err("nobody was told".into()),
+        // Until whoever has asked for it says so, and a fault or a disk that does not answer changes nothing about that.
+        Some(Ok(())) => {
+            wait(&mut world, &mut clients, &plan, 2 * TIMEOUT_MS);
+            let stands = world.shards.iter().all(|shard| shard.describe().contains("paused true"));
+            expect(stands, "something has gone on by itself")?;
+            let gone_on = job(&mut world, &mut clients, &plan, Job::GoOn, TIMEOUT_MS);
+            expect(gone_on == Some(Ok(())), &format!("it does not go on: {gone_on:?}"))?;
+        }
+        Some(Err(_)) if fails => expect(world.fault.is_some(), "an error without a cause")?,
+        Some(Err(_)) => expect_error(&told, "has not answered")?,
+    }
+    (world.stuck, world.fault_in) = (None, None);
+    let told = clients.told.len();
+    wait(&mut world, &mut clients, &plan, 3000);
+    expect(!is_anyone_paused(&world), "a shard stands still for ever")?;
+    expect(clients.told.len() > told || world.fault.is_some(), "the server does not go on")?;
+    if world.fault.is_none() {
+        let again = job(&mut world, &mut clients, &plan, Job::StandStill { base }, 2 * TIMEOUT_MS);
+        expect(again == Some(Ok(())), &format!("the second time: {again:?}"))?;
+        world.reload();
+        let gone_on = job(&mut world, &mut clients, &plan, Job::GoOn, TIMEOUT_MS);
+        expect(gone_on == Some(Ok(())), &format!("the second time it does not go on: {gone_on:?}"))?;
+    }
+    wait(&mut world, &mut clients, &plan, 500);
+    expect(world.fault.is_some() || world.leftover_bases() == 0, "a base that was given up has left a file")?;
+    after_power_loss(&mut world, &clients, plan.shards)
+}
+
+#[test]
+fn what_is_to_stand_still_and_can_not_goes_on() {
+    check_all("stuck_stand_still", |seed| stuck_stand_still(seed, false));
+    check_all("stuck_stand_still, fault", |seed| stuck_stand_still(seed, true));
+}
+
+/// Reading files back takes long; the disk answers all the time.
+fn long_stand_still(seed: u64) -> Result<(), String> {
+    let plan = impatient(seed, 2, FsyncMode::Everysec);
+    let (mut world, mut clients) = started(seed, &plan)?;
+    wait(&mut world, &mut clients, &plan, 300);
+    let stands = job(&mut world, &mut clients, &plan, Job::StandStill { base: None }, TIMEOUT_MS);
+    expect(stands == Some(Ok(())), &format!("{stands:?}"))?;
+    wait(&mut world, &mut clients, &plan, 4 * TIMEOUT_MS);
+    let gone_on = job(&mut world, &mut clients, &plan, Job::GoOn, TIMEOUT_MS);
+    expect(gone_on == Some(Ok(())), &format!("{gone_on:?}"))?;
+    wait(&mut world, &mut clients, &plan, 2000);
+    expect(clients.refused == 0, "writes are refused though the disk answers")?;
+    after_power_loss(&mut world, &clients, plan.shards)
+}
+
+#[test]
+fn standing_still_for_long_is_no_stall() {
+    check_all("long_stand_still", long_stand_still);
+}
+
 /// A log is ended while the bound of everysec holds: without a log nothing is held any more.
 fn end_of_a_held_log(seed: u64) -> Result<(), String> {
     let plan = Plan { commit_timeout_ms: 1 << 40, ..impatient(seed, 2, FsyncMode::Everysec) };

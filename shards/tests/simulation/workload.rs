@@ -7,7 +7,7 @@ use shards::log::format::{FRAME_HEADER_BYTES, push_end, seal_frame};
 use shards::manifest::BaseFormat;
 use shards::shard::Submit;
 use shards::transaction::Job;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 /// The default of `commit-timeout-ms`.
 pub const PATIENT_MS: i64 = 10_000;
@@ -24,6 +24,8 @@ pub struct Plan {
     pub keys: usize,
     pub changes_mode: bool,
     pub snapshots: bool,
+    /// Files are read back while everything stands still, and their keys taken. Not drawn from the seed: other seeds keep their meaning.
+    pub reloads: bool,
     pub changes_shards: bool,
     /// Every write has a key of its own, so that the state alone tells which writes are there: for runs in which the log is off for a while.
     pub unique_keys: bool,
@@ -109,6 +111,7 @@ impl Plan {
             keys: random.usize(2..12),
             changes_mode: random.u8(0..3) == 0,
             snapshots: random.bool(),
+            reloads: false,
             changes_shards: random.u8(0..4) == 0,
             unique_keys: false,
             logged: true,
@@ -266,6 +269,9 @@ pub struct Clients {
     pub promise: Promise,
     pub next_job: u64,
     pub pending_mode: Option<(u64, FsyncMode)>,
+    /// Jobs that stand still, and how many of them were read back.
+    reloads: HashSet<u64>,
+    pub reloaded: u64,
     pub jobs_done: u64,
     /// In this generation.
     pub jobs_failed: u64,
@@ -299,6 +305,8 @@ impl Clients {
             promise: promise(mode),
             next_job: 1,
             pending_mode: None,
+            reloads: HashSet::new(),
+            reloaded: 0,
             jobs_done: 0,
             jobs_failed: 0,
             listed: BTreeMap::new(),
@@ -512,9 +520,23 @@ impl Clients {
                 // The state of the switch decides: nothing is promised until it is known to be on.
                 self.promise = Promise::Nothing;
             }
+            5..9 if plan.reloads && !plan.restless => {
+                let base = world.random.bool().then_some(plan.format);
+                world.shards[0].start_job(self.next_job, Job::StandStill { base });
+                self.reloads.insert(self.next_job);
+                self.next_job += 1;
+            }
             _ => {}
         }
         for (job, result) in std::mem::take(&mut world.results) {
+            if self.reloads.remove(&job) && result.is_ok() {
+                if world.fault.is_none() {
+                    world.reload();
+                    self.reloaded += 1;
+                }
+                world.shards[0].start_job(self.next_job, Job::GoOn);
+                self.next_job += 1;
+            }
             if let Err(cause) = result {
                 assert!(world.fault.is_some() || plan.is_impatient(), "jobs succeed without faults: {cause}");
                 self.jobs_failed += !plan.is_impatient() as u64;

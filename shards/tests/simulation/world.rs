@@ -8,7 +8,7 @@ use shards::log::FsyncMode;
 use shards::log::format::{FRAME_HEADER_BYTES, HEADER_BYTES, MAGIC, Record, decode_frame_header, take_record};
 use shards::log::writer::SegmentBytes;
 use shards::manifest::{BaseFormat, Manifest};
-use shards::recovery::{Assume, Found, OpenOptions, Opened, Sequential, decide, load, look, open};
+use shards::recovery::{Assume, Found, OpenOptions, Opened, Sequential, decide, load, look, open, read_back};
 use shards::shard::{Settings, Shard, Start};
 use shards::transaction::{Coordinator, Message};
 use shards::types::BIG_STRING_BYTES;
@@ -54,6 +54,8 @@ pub struct World {
     /// The operation that fails, counted from now: a write or sync of a log, or any one with `fault_anywhere`.
     pub fault_in: Option<u32>,
     pub fault_anywhere: bool,
+    /// … or only a sync of a log.
+    pub fault_of_syncs: bool,
     /// Whose operation has failed in this generation.
     pub fault: Option<DiskOwner>,
     /// … which was to remove a file that is no longer needed.
@@ -89,6 +91,7 @@ impl World {
             results: Vec::new(),
             fault_in: None,
             fault_anywhere: false,
+            fault_of_syncs: false,
             fault: None,
             removal_failed: false,
             slow: None,
@@ -109,6 +112,8 @@ impl World {
             dbfilename: "dump.rdb",
             appendfilename: "appendonly.aof",
             appenddirname: "appendonlydir",
+            load_truncated: true,
+            names: shards::commands::Names::TABLE,
             base_format: self.format,
             hash_seed: 7,
             now_ms: self.now_ms,
@@ -189,15 +194,41 @@ impl World {
         }
     }
 
+    /// While everything stands still: the files hold exactly what is in memory, and their keys are taken.
+    pub fn reload(&mut self) {
+        let count = self.shards.len() as u16;
+        let read = match read_back(&self.disk, count, DATABASES, 7, &Sequential) {
+            Ok(keyspaces) => keyspaces,
+            Err(error) if error.cause == "nothing has been saved yet" => return,
+            Err(error) => panic!("reading back: {error}"),
+        };
+        for (shard, keyspace) in self.shards.iter_mut().zip(read) {
+            let found = contents(std::slice::from_ref(&keyspace));
+            // Without a log it is the last base that is read.
+            if shard.log().enabled() {
+                assert_eq!(contents(std::slice::from_ref(shard.keyspace())), found, "{}", shard.describe());
+                shard.replace_keyspace(keyspace);
+            }
+        }
+    }
+
     pub fn crash(&mut self, kind: CrashKind) {
         self.stuck = None;
         if self.shards.iter().any(|shard| shard.stats.expired_keys > 0) {
             self.saw("an expired key");
         }
+        // Before that nobody could tell: a named limit.
+        if self.has_recorded_fault() {
+            self.disk.evict();
+        }
         self.shards.clear();
         self.links.clear();
         let pending = std::mem::take(&mut self.pending);
         self.disk.crash(kind, pending);
+    }
+
+    pub fn has_recorded_fault(&self) -> bool {
+        self.shards.first().is_some_and(|shard| shard.coordinator().is_some_and(Coordinator::has_recorded_fault))
     }
 
     pub fn connect(&mut self, conn: ConnId, home: usize) {
@@ -307,6 +338,7 @@ impl World {
         let may_fail = match request.op {
             DiskOp::Close { .. } => false,
             _ if self.fault_anywhere => true,
+            DiskOp::Write { .. } if self.fault_of_syncs => false,
             DiskOp::Write { .. } | DiskOp::Sync { .. } => owner == DiskOwner::Log,
             _ => false,
         };

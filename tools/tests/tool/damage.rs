@@ -108,8 +108,11 @@ fn fix_cuts_a_damaged_log_to_the_largest_consistent_state() {
         copy(&sound, &dir);
         let path = find(&dir, "shard-0001/log-1-2");
         damage(&path);
+        let damaged = std::fs::read(&path).ok();
+        let before = files_below(&dir);
         let outcome = tool(&[&"check", &"--dir", &dir, &"--fix"]);
         assert_eq!(outcome.status, 0, "{case}: {}", outcome.text);
+        assert_kept(&dir, &before, damaged.as_deref(), &path, &outcome.text);
         assert!(outcome.text.contains("lost       generation 1 shard-0001"), "{case}: {}", outcome.text);
         tool_ok(&[&"check", &"--dir", &dir]);
         let mut engine = Engine::start(&dir, 2, FsyncMode::Always);
@@ -122,9 +125,49 @@ fn fix_cuts_a_damaged_log_to_the_largest_consistent_state() {
             assert!(reply == b":0\r\n" || reply == b":3\r\n", "{case}: a transaction is there in part, {i}");
         }
         engine.ok("SET after fix");
+        // A snapshot removes the segments that it replaces, and not what was kept aside.
+        engine.job(Job::Snapshot { format: BaseFormat::Rdb, start_log: false });
         engine.stop();
+        assert_kept(&dir, &before, damaged.as_deref(), &path, &outcome.text);
         tool_ok(&[&"check", &"--dir", &dir]);
+        let asides = |dir: &Path| {
+            files_below(dir).into_iter().filter(|(path, _)| path.display().to_string().contains(".damaged")).collect::<Vec<_>>()
+        };
+        let kept = asides(&dir);
+        tool_ok(&[&"check", &"--dir", &dir, &"--fix"]);
+        assert!(asides(&dir) == kept, "{case}: a second repair leaves what was kept");
     }
+}
+
+#[test]
+fn a_repair_leaves_what_an_earlier_one_has_kept() {
+    let temp = TempDir::new("twice");
+    let dir = data(&temp);
+    let path = find(&dir, "shard-0001/log-1-2");
+    flip(&path, 4500);
+    let aside = |suffix: &str| PathBuf::from(format!("{}.damaged{suffix}", path.display()));
+    std::fs::write(aside(""), "kept before").expect("new");
+    let damaged = std::fs::read(&path).expect("there");
+    tool_ok(&[&"check", &"--dir", &dir, &"--fix"]);
+    assert_eq!(std::fs::read(aside("")).expect("there"), b"kept before");
+    assert!(std::fs::read(aside("-2")).expect("there") == damaged);
+}
+
+/// Every segment that loses records is kept aside as it was, the damaged one too, and the tool says where.
+fn assert_kept(dir: &Path, before: &[(PathBuf, Vec<u8>)], damaged: Option<&[u8]>, path: &Path, said: &str) {
+    let beside = |path: &Path| PathBuf::from(format!("{}.damaged", path.display()));
+    if let Some(bytes) = damaged {
+        assert!(std::fs::read(beside(path)).expect("the damaged file is kept aside") == bytes);
+    }
+    let mut kept = 0;
+    for (file, bytes) in before.iter().filter(|(file, _)| beside(file).exists()) {
+        assert!(std::fs::read(beside(file)).expect("there") == *bytes, "{}", file.display());
+        let name = beside(file).strip_prefix(dir).expect("below").display().to_string();
+        assert!(said.contains(&format!("kept aside {name}: ")), "{said}");
+        kept += 1;
+    }
+    // Shard 0 loses transactions that shard 1 has lost.
+    assert!(kept >= 2, "{said}");
 }
 
 #[test]

@@ -47,6 +47,8 @@ impl Engine {
             dbfilename: "dump.rdb",
             appendfilename: "appendonly.aof",
             appenddirname: "appendonlydir",
+            load_truncated: true,
+            names: shards::commands::Names::TABLE,
             base_format,
             hash_seed: 1,
             now_ms: now_ms(),

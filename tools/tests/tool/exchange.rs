@@ -153,6 +153,19 @@ fn files_of_redis_come_in_and_go_out_unchanged() {
 }
 
 #[test]
+fn a_torn_aof_is_cut_or_refused_as_asked() {
+    let temp = TempDir::new("torn-aof");
+    let file = temp.join("torn.aof");
+    std::fs::write(&file, b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n*3\r\n$3").expect("new");
+    let refused = tool(&[&"import", &"--dir", &temp.join("refused"), &"--no-truncated", &"--aof", &file]);
+    assert_eq!(refused.status, 1, "{}", refused.text);
+    let expected = "torn.aof @ 27: the end is torn, and aof-load-truncated is no: 6 bytes, a record that was never finished";
+    assert!(refused.text.contains(expected), "{}", refused.text);
+    let cut = tool_ok(&[&"import", &"--dir", &temp.join("cut"), &"--aof", &file]);
+    assert!(cut.contains("torn.aof @ 27: a torn tail of 6 bytes") && cut.contains("1 key in"), "{cut}");
+}
+
+#[test]
 fn a_running_server_and_wrong_usage_are_refused() {
     let temp = TempDir::new("refused");
     let dir = temp.join("data");
@@ -175,8 +188,9 @@ fn a_running_server_and_wrong_usage_are_refused() {
     }
     drop(lock);
     tool_ok(refusals[0]);
-    let wrong: [&[&dyn AsRef<std::ffi::OsStr>]; 6] = [
+    let wrong: [&[&dyn AsRef<std::ffi::OsStr>]; 7] = [
         &[&"export", &"--dir", &dir],
+        &[&"export", &"--dir", &dir, &"--rdb", &rdb, &"--no-preamble"],
         &[&"export", &"--dir", &dir, &"--rdb", &rdb, &"--rdb-version", &"12"],
         &[&"export", &"--dir", &temp.join("no"), &"--rdb", &rdb],
         &[&"export", &"--dir", &temp.join(""), &"--rdb", &rdb],

@@ -104,6 +104,7 @@ fn protocol_errors_have_the_texts_of_redis() {
         (b"*1\r\n$536870913\r\n", "Protocol error: invalid bulk length"),
         (b"*1\r\nx3\r\n", "Protocol error: expected '$', got 'x'"),
         (b"*1\r\n:3\r\n", "Protocol error: expected '$', got ':'"),
+        (b"*1\r\n\r\n", "Protocol error: expected '$', got ' '"),
         (b"*x\r\n", "Protocol error: invalid multibulk length"),
         (b"*2147483648\r\n", "Protocol error: invalid multibulk length"),
         (b"SET \"a\r\n", "Protocol error: unbalanced quotes in request"),
