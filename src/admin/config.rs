@@ -13,6 +13,9 @@ use shards::transaction::Job;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// How soon CONFIG GET shows a change that came after its asker was answered.
+const FOLLOW_MS: i64 = 100;
+
 /// A CONFIG SET whose jobs are not all done.
 pub struct Pending {
     requester: Requester,
@@ -96,6 +99,30 @@ impl Admin {
             Ok(()) => self.advance_config(pending, shard),
             Err(cause) => self.error(pending.requester, &set_error(pending.current, &cause)),
         }
+    }
+
+    /// CONFIG GET says what holds: a change whose asker was told that its outcome is unknown may come all the same, and of one that
+    /// has failed a part may hold.
+    pub(super) fn follow_log(&mut self, shard: &Shard, now: i64) {
+        if now < self.next_follow_ms || self.jobs.values().any(|purpose| matches!(purpose, Purpose::Config(_))) {
+            return;
+        }
+        self.next_follow_ms = now + FOLLOW_MS;
+        let coordinator = shard.coordinator().expect("shard 0");
+        let (mode, logging) = (coordinator.mode(), coordinator.logging());
+        if fsync_mode(&self.config) == mode && self.config.flag("appendonly") == logging {
+            return;
+        }
+        let mode = match mode {
+            FsyncMode::Always => "always",
+            FsyncMode::Everysec => "everysec",
+            FsyncMode::No => "no",
+        };
+        let args = ["appendfsync", mode, "appendonly", if logging { "yes" } else { "no" }];
+        let config = Arc::new(self.config.prepare_set(&args, true).expect("values of these directives").config);
+        self.config = config.clone();
+        self.new_config = Some(config.clone());
+        self.ask(Question::Settings(config), Then::Nothing);
     }
 }
 

@@ -59,6 +59,7 @@ enum Then {
     Compared(Slots),
     Reloaded(Slots),
     Watch,
+    Nothing,
 }
 
 /// Why a job was started.
@@ -116,6 +117,7 @@ pub struct Admin {
     next_number: u64,
     saves: Saves,
     shutdown: Option<saves::Shutdown>,
+    next_follow_ms: i64,
     /// While files are read back.
     reloading: Option<reload::Reload>,
     cpu: info::CpuClock,
@@ -146,6 +148,7 @@ impl Admin {
             next_number: 1,
             saves: Saves::new(now_ms),
             shutdown: None,
+            next_follow_ms: now_ms,
             reloading: None,
             cpu: info::CpuClock::default(),
             exporting: None,
@@ -209,7 +212,7 @@ impl Admin {
             Some(Purpose::Config(pending)) => self.config_job_done(*pending, outcome, shard),
             Some(Purpose::StandStill(reload)) => self.stands_still(reload, outcome, shard, now),
             Some(Purpose::GoOn { requester, is_ok }) => self.goes_on(requester, is_ok),
-            Some(Purpose::Stop) => self.stopped(outcome),
+            Some(Purpose::Stop) => self.stopped(outcome, shard),
             None => {}
         }
     }
@@ -218,6 +221,7 @@ impl Admin {
     pub fn tick(&mut self, shard: &mut Shard, now: i64) {
         self.watch_saves(shard, now);
         self.watch_shutdown(now);
+        self.follow_log(shard, now);
     }
 
     // --- Answers -----------------------------------------------------------------------------------------------------
@@ -269,6 +273,7 @@ impl Admin {
             Then::Compared(slots) => self.compared(slots, &told, shard),
             Then::Reloaded(slots) => self.keys_taken(slots, shard),
             Then::Watch => self.watched(&told, shard, now),
+            Then::Nothing => {}
         }
     }
 

@@ -13,8 +13,8 @@ const WATCH_MS: i64 = 1000;
 /// As Redis: after a failed save, the save points rest for this long.
 const RETRY_MS: i64 = 5000;
 
-/// How long the stop itself may take, after what is saved before it.
-const STOP_MS: i64 = 10_000;
+/// How long a stop may take that is to happen whatever goes wrong (FORCE, NOW). Any other has `commit-timeout-ms`.
+const FORCED_STOP_MS: i64 = 1000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Saving {
@@ -39,9 +39,21 @@ pub struct Order {
 pub struct Shutdown {
     /// Who is answered when it fails or is aborted.
     requesters: Vec<Requester>,
-    force: bool,
-    deadline_ms: i64,
+    urgency: Urgency,
+    /// Then the process ends, whatever the log does.
+    deadline_ms: Option<i64>,
     stopping: bool,
+}
+
+/// What happens when something can't be saved.
+#[derive(Clone, Copy)]
+struct Urgency {
+    /// The process ends although the last save has failed.
+    force: bool,
+    /// … although the log can't be made durable: FORCE, NOSAVE, a signal.
+    insists: bool,
+    /// … although the disk does not answer.
+    is_now: bool,
 }
 
 pub struct Saves {
@@ -225,10 +237,12 @@ impl Admin {
                 Err(cause) => self.error(requester, &format!("ERR {cause}")),
             }
         }
+        // Not one that was given up for this shutdown, or left over from an aborted one.
         if order.saving == Saving::Final
-            && let Some(shutdown) = self.shutdown.take()
+            && !self.saves.is_queued(Saving::Final)
+            && let Some(shutdown) = self.shutdown.take_if(|shutdown| !shutdown.stopping)
         {
-            self.saved_for_shutdown(shutdown, outcome.is_ok(), shard);
+            self.saved_for_shutdown(shutdown, outcome.is_ok(), shard, now);
         }
         self.next_order(shard, now);
     }
@@ -338,45 +352,49 @@ impl Admin {
         }
         journal::warning("User requested shutdown...");
         let saves = save || (!nosave && !self.config.save_points().is_empty());
-        self.begin_shutdown(Some(requester), saves, force, shard, now);
+        let urgency = Urgency { force, insists: force || nosave, is_now };
+        self.begin_shutdown(Some(requester), saves, urgency, shard, now);
     }
 
     pub(super) fn signal(&mut self, name: &str, shard: &mut Shard, now: i64) {
-        if self.shutdown.is_some() {
+        if let Some(shutdown) = &mut self.shutdown {
             // As Redis: Ctrl+C twice means it. SIGTERM may well come twice (`timeout`, a service manager and its group) and must not
             // cost what has not been saved.
             if name == "SIGINT" {
                 journal::warning("You insist... exiting now.");
                 self.exit(1);
             }
+            shutdown.urgency.insists = true;
             return;
         }
         journal::warning(&format!("Received {name} scheduling shutdown..."));
         let option = self.config.text(if name == "SIGINT" { "shutdown-on-sigint" } else { "shutdown-on-sigterm" }).to_string();
         let has = |word: &str| option.split(' ').any(|found| found == word);
         let saves = has("save") || (!has("nosave") && !self.config.save_points().is_empty());
-        self.begin_shutdown(None, saves, has("force"), shard, now);
+        let urgency = Urgency { force: has("force"), insists: true, is_now: has("now") };
+        // What a server that refuses writes has in memory can't be saved; the next start recovers what is on the disk.
+        let saves = saves && !shard.coordinator().is_some_and(|coordinator| coordinator.refusing());
+        self.begin_shutdown(None, saves, urgency, shard, now);
     }
 
-    fn begin_shutdown(&mut self, requester: Option<Requester>, saves: bool, force: bool, shard: &mut Shard, now: i64) {
+    fn begin_shutdown(&mut self, requester: Option<Requester>, saves: bool, urgency: Urgency, shard: &mut Shard, now: i64) {
         if let Some(shutdown) = &mut self.shutdown {
             // Already on the way.
             return shutdown.requesters.extend(requester);
         }
         self.cancel_saves(shard, now);
-        let timeout_s: i64 = self.config.number("shutdown-timeout");
         // With a log everything is kept already; the save of Redis would only write it twice.
         let logging = shard.coordinator().is_some_and(|coordinator| coordinator.logging());
         let saves = saves && !logging;
-        let deadline_ms = now + timeout_s.max(1) * 1000;
-        self.shutdown = Some(Shutdown { requesters: requester.into_iter().collect(), force, deadline_ms, stopping: false });
+        let requesters = requester.into_iter().collect();
+        self.shutdown = Some(Shutdown { requesters, urgency, deadline_ms: None, stopping: false });
         if saves {
             journal::notice("Saving the final RDB snapshot before exiting.");
-            // The deadline is for the stop itself: a save takes as long as it takes.
+            // A save takes as long as it takes, if the disk answers.
             let export = self.export_on_save();
             self.order(Order { saving: Saving::Final, requester: None, export }, shard, now);
         } else {
-            self.stop(shard);
+            self.stop(shard, now);
         }
     }
 
@@ -405,19 +423,20 @@ impl Admin {
         }
     }
 
-    fn saved_for_shutdown(&mut self, shutdown: Shutdown, is_saved: bool, shard: &mut Shard) {
-        if is_saved || shutdown.force {
+    fn saved_for_shutdown(&mut self, shutdown: Shutdown, is_saved: bool, shard: &mut Shard, now: i64) {
+        if is_saved || shutdown.urgency.force {
             self.shutdown = Some(shutdown);
-            return self.stop(shard);
+            return self.stop(shard, now);
         }
         journal::warning("Error trying to save the DB, can't exit.");
         self.shutdown_failed(&shutdown);
     }
 
-    fn stop(&mut self, shard: &mut Shard) {
+    fn stop(&mut self, shard: &mut Shard, now: i64) {
         if let Some(shutdown) = &mut self.shutdown {
+            let Urgency { force, is_now, .. } = shutdown.urgency;
             shutdown.stopping = true;
-            shutdown.deadline_ms = crate::server::shard_loop::now_ms() + STOP_MS;
+            shutdown.deadline_ms = (force || is_now).then_some(now + FORCED_STOP_MS);
         }
         let logging = shard.coordinator().is_some_and(|coordinator| coordinator.logging());
         if logging && self.config.append_fsync() != AppendFsync::Always {
@@ -426,21 +445,28 @@ impl Admin {
         self.start_job(Job::Stop, Purpose::Stop, shard);
     }
 
-    pub(super) fn stopped(&mut self, outcome: Result<(), String>) {
-        match outcome {
-            Ok(()) => {
-                journal::warning("Redis is now ready to exit, bye bye...");
-                self.exit(0)
-            }
-            Err(cause) => {
-                journal::warning(&format!("Stopping failed: {cause}"));
-                self.exit(1)
-            }
+    pub(super) fn stopped(&mut self, outcome: Result<(), String>, shard: &Shard) {
+        let Err(cause) = outcome else {
+            journal::warning("Redis is now ready to exit, bye bye...");
+            self.exit(0)
+        };
+        journal::warning(&format!("The log could not be made durable: {cause}"));
+        let Some(shutdown) = self.shutdown.take() else { return };
+        let urgency = shutdown.urgency;
+        let coordinator = shard.coordinator().expect("shard 0");
+        // Everything is durable and the manifest may say so already: there is no way back.
+        let is_too_late = coordinator.stopped();
+        if is_too_late || urgency.insists || (urgency.is_now && !coordinator.refusing()) {
+            journal::warning("Exiting all the same. The next start recovers what is on the disk.");
+            self.exit(1);
         }
+        journal::warning("Errors trying to shut down the server. Check the logs for more information.");
+        self.shutdown_failed(&shutdown);
     }
 
     pub(super) fn watch_shutdown(&mut self, now: i64) {
-        if self.shutdown.as_ref().is_some_and(|shutdown| shutdown.stopping && now > shutdown.deadline_ms) {
+        let deadline_ms = self.shutdown.as_ref().and_then(|shutdown| shutdown.deadline_ms);
+        if deadline_ms.is_some_and(|deadline_ms| now > deadline_ms) {
             journal::warning("The log could not be made durable in time; exiting. The next start recovers what is on the disk.");
             self.exit(1);
         }

@@ -115,7 +115,7 @@ pub static DIRECTIVES: &[Directive] = &[
     d("recovery-assume", Enum(&["auto", "process-crash", "power-loss"]), "auto").at_start().about("What ended the last run. Use power-loss for a copy or a snapshot of a running server's directory"),
     d("export-on-save", Bool, "no").about("SAVE and BGSAVE also write a standard dump.rdb"),
     d("log-prepare-bytes", MEMORY, "256mb").about("Disk space that may be zeroed ahead for logs, over all shards"),
-    d("commit-timeout-ms", Int { min: 1, max: 3_600_000 }, "10000").about("How long a reply waits for the log before it is answered with MISCONF, outcome unknown"),
+    d("commit-timeout-ms", Int { min: 1, max: 3_600_000 }, "10000").about("How long replies, CONFIG SET, SHUTDOWN and saves wait for a disk that does not answer, before they become errors"),
     // Network.
     d("bind", Words(words::bind), "* -::*").about("Addresses to listen on; a leading - makes one optional"),
     d("port", PORT, "6379").about("TCP port; 0: none"),
@@ -150,7 +150,7 @@ pub static DIRECTIVES: &[Directive] = &[
     d("set-proc-title", Bool, "yes").at_start().ignored("the process keeps its title"),
     d("proc-title-template", Text, "{title} {listen-addr} {server-mode}").ignored("the process keeps its title"),
     d("locale-collate", Text, "").ignored("SORT ALPHA compares bytes"),
-    d("shutdown-timeout", INT, "10"),
+    d("shutdown-timeout", INT, "10").ignored("there are no replicas to wait for"),
     d("shutdown-on-sigint", SHUTDOWN, "default"),
     d("shutdown-on-sigterm", SHUTDOWN, "default"),
     d("oom-score-adj", Enum(&["no", "yes", "relative", "absolute"]), "no").ignored("set it in the service manager"),

@@ -90,6 +90,7 @@ pub struct ShardLoop {
     head: Option<Head>,
     said_ready: bool,
     said_refusing: bool,
+    said_stalled: bool,
     said_postponed: bool,
     connections_received: u64,
     passes: u64,
@@ -189,6 +190,7 @@ impl ShardLoop {
             head: parts.head,
             said_ready: false,
             said_refusing: false,
+            said_stalled: false,
             said_postponed: false,
             connections_received: 0,
             passes: 0,
@@ -473,6 +475,15 @@ impl ShardLoop {
         {
             journal::warning(&format!("{} refuses writes from now on: {cause}", self.core.id));
         }
+        match self.core.shard.refusal().filter(|_| !self.said_refusing) {
+            Some(cause) if !std::mem::replace(&mut self.said_stalled, true) => {
+                journal::warning(&format!("{} refuses writes until the disk answers: {cause}", self.core.id));
+            }
+            None if std::mem::take(&mut self.said_stalled) && !self.said_refusing => {
+                journal::warning(&format!("{} takes writes again", self.core.id))
+            }
+            _ => {}
+        }
         if let Some(cause) = self.core.shard.postponed() {
             if !std::mem::replace(&mut self.said_postponed, true) {
                 journal::warning(&format!(
@@ -688,7 +699,7 @@ impl ShardLoop {
             passes: self.passes,
             keys,
             changes_unsaved: shard.changes_unsaved(),
-            refusing: shard.refusing().map(String::from),
+            refusing: shard.refusal().map(String::from),
         }
     }
 }

@@ -146,3 +146,48 @@ fn modes_and_the_log_itself_change_at_run_time() {
     let server = Server::start(&dir, &["--shards", "2", "--appendonly", "yes"]);
     assert_eq!(server.client().call("dbsize"), Reply::Integer(written));
 }
+
+/// The kernel refuses every write that would reach behind this limit: those of the logs fail, the small manifest can still be written.
+fn fail_writes_of(server: &Server) {
+    let pid = server.pid().to_string();
+    let limited = std::process::Command::new("prlimit").args(["--pid", &pid, "--fsize=4096:4096"]).status().expect("prlimit");
+    assert!(limited.success());
+}
+
+#[test]
+fn a_server_that_refuses_writes_stops_only_when_told_to_do_so_anyway() {
+    for (stop, mode) in [("SHUTDOWN NOSAVE", "everysec"), ("SHUTDOWN FORCE", "always"), ("SIGTERM", "everysec")] {
+        let dir = Dir::new();
+        let args = ["--shards", "2", "--appendonly", "yes", "--appendfsync", mode, "--commit-timeout-ms", "500"];
+        let server = Server::start_ignoring_file_limits(&dir, &args);
+        let mut client = server.client();
+        assert_eq!(client.call("set kept 1"), ok());
+        fail_writes_of(&server);
+        let begun = std::time::Instant::now();
+        loop {
+            match client.call("set lost 1") {
+                Reply::Error(text) if text.starts_with("MISCONF") => break,
+                other => assert!(begun.elapsed().as_secs() < 20, "writes are not refused: {other:?}"),
+            }
+        }
+        let mut other = server.client();
+        assert_eq!(other.call("shutdown"), Reply::Error("ERR Errors trying to SHUTDOWN. Check logs.".into()));
+        assert_eq!(other.call("get kept"), bulk("1"), "reads go on");
+        let begun = std::time::Instant::now();
+        match stop {
+            "SIGTERM" => server.terminate(),
+            command => {
+                other.send(format!("{command}\r\n").as_bytes());
+                assert_eq!(other.try_reply(), None);
+            }
+        }
+        assert_eq!(server.wait(), 1, "{stop}");
+        assert!(begun.elapsed().as_secs() < 10, "{stop} took {:?}", begun.elapsed());
+        let manifest = std::fs::read_to_string(dir.file("shardis.manifest")).expect("there");
+        assert!(manifest.contains("distrusted=1") && !manifest.contains("state clean"), "{stop}: {manifest}");
+        let server = Server::start(&dir, &["--shards", "2", "--appendonly", "yes"]);
+        if mode == "always" {
+            assert_eq!(server.client().call("get kept"), bulk("1"));
+        }
+    }
+}

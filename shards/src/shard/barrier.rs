@@ -1,7 +1,7 @@
 //! Pausing, marks, cuts, changes of mode, and bases on this shard.
 
 use super::bound::Bound;
-use super::{MarkWait, Shard, WaitKind};
+use super::{MarkWait, Shard};
 use crate::ids::{Lsn, Seq, ShardId};
 use crate::log::FsyncMode;
 use crate::log::writer::write_mode;
@@ -28,6 +28,7 @@ impl Shard {
     }
 
     pub(super) fn abandon(&mut self, seq: Seq) {
+        self.waits.retain(|wait| wait.seq != seq);
         if self.pausing == Some(seq) {
             self.go_on();
         }
@@ -36,9 +37,16 @@ impl Shard {
     pub(super) fn go_on(&mut self) {
         self.pausing = None;
         self.paused = false;
+        self.stands = false;
         self.stirred = true;
         self.run_queue();
         self.run_parked();
+    }
+
+    /// The end of a `StandStill`, also of one that was given up.
+    pub(super) fn stand_no_longer(&mut self) {
+        self.waits.retain(|wait| Some(wait.seq) != self.pausing);
+        self.go_on();
     }
 
     /// The one point: every shard stands still here.
@@ -51,26 +59,27 @@ impl Shard {
             }
             BarrierAction::Cut { base, format, log, stay } => {
                 self.place_cut(seq, base, format, log);
-                if !stay {
+                if stay {
+                    self.stands = true;
+                } else {
                     self.go_on();
                 }
             }
-            // These stand still: until everything is durable, until they are told, for good.
-            BarrierAction::EndLog if self.refusing.is_some() => self.go_on(),
-            BarrierAction::EndLog => self.waits.push(MarkWait { seq, lsn: self.log.last_lsn(), kind: WaitKind::EndLog }),
-            BarrierAction::StandStill => self.waits.push(MarkWait { seq, lsn: self.log.last_lsn(), kind: WaitKind::StandStill }),
-            BarrierAction::Stop => {
-                self.stopped = true;
-                self.waits.push(MarkWait { seq, lsn: self.log.last_lsn(), kind: WaitKind::Stop });
+            // After a disk fault nothing that this shard would stand still for becomes durable any more: the coordinator, which hears of
+            // the fault, gives it up.
+            BarrierAction::EndLog | BarrierAction::StandStill | BarrierAction::Stop if self.refusing.is_some() => self.go_on(),
+            // These stand still: until everything is durable everywhere, until `GoOn`, for good.
+            BarrierAction::EndLog | BarrierAction::StandStill | BarrierAction::Stop => {
+                self.stands = action == BarrierAction::StandStill;
+                self.waits.push(MarkWait { seq, lsn: self.log.last_lsn() });
             }
         }
     }
 
-    /// After a disk fault the log is not ended: nothing that this shard would stand still for becomes durable any more.
-    pub(super) fn give_up_end(&mut self) {
-        let count = self.waits.len();
-        self.waits.retain(|wait| wait.kind != WaitKind::EndLog);
-        if self.waits.len() < count {
+    /// Everything before the end is durable on all shards.
+    pub(super) fn end_log(&mut self, seq: Seq) {
+        if self.pausing == Some(seq) {
+            self.log.disable(&mut self.disk);
             self.go_on();
         }
     }
@@ -89,7 +98,7 @@ impl Shard {
         self.wrote_sent = false;
         if report {
             self.bound.placed(seq);
-            self.waits.push(MarkWait { seq, lsn, kind: WaitKind::Mark });
+            self.waits.push(MarkWait { seq, lsn });
         }
     }
 
@@ -109,6 +118,7 @@ impl Shard {
         self.wrote_sent = false;
         self.bound.placed(seq);
         self.base_seq = seq;
+        self.base_moved_ms = self.stall.waited_ms;
         let cut = self.log.last_lsn();
         self.changes_at_cut = self.keyspace.changes();
         let aux = [("redis-ver", "7.2.0"), ("redis-bits", "64"), ("aof-base", if log.is_some() { "1" } else { "0" })];
@@ -122,7 +132,7 @@ impl Shard {
         self.advance_mode();
         let mut index = 0;
         while index < self.waits.len() {
-            let MarkWait { seq, lsn, kind } = self.waits[index];
+            let MarkWait { seq, lsn } = self.waits[index];
             if self.log.durable_lsn() < lsn {
                 if self.log.written_lsn() >= lsn {
                     self.log.sync(&mut self.disk);
@@ -132,10 +142,6 @@ impl Shard {
             }
             self.waits.remove(index);
             self.send_coordinator(Message::Durable { seq, last: lsn });
-            if kind == WaitKind::EndLog {
-                self.log.disable(&mut self.disk);
-                self.go_on();
-            }
         }
     }
 
@@ -162,22 +168,31 @@ impl Shard {
 
     /// A change of mode is coming: have a segment for it.
     fn advance_mode(&mut self) {
-        let Some(mode) = self.mode_wanted else { return };
+        let Some((job, mode)) = self.mode_wanted else { return };
         let wanted = write_mode(mode);
-        if self.log.can_write(wanted) && !self.log.is_preparing() {
+        let is_there = match job {
+            Some(_) => self.log.can_write(wanted),
+            // The next segment is to fit the current one again. Where there is no room for one, it is tried again anyway.
+            None => self.log.has_ready(wanted) || self.postponed.is_some(),
+        };
+        if is_there && !self.log.is_preparing() {
             self.mode_wanted = None;
-            self.send_coordinator(Message::ModeReady);
+            if let Some(job) = job {
+                self.send_coordinator(Message::ModeReady { job });
+            }
         } else if !self.log.is_preparing() {
             self.forget = self.log.prepare(wanted, &mut self.disk).or(self.forget.take());
         }
     }
 
     pub(super) fn hold_when_too_old(&mut self) {
-        if !self.log.enabled() {
-            return;
-        }
         let held = self.bound.holds();
-        self.bound.advance(self.now_ms);
+        if self.log.enabled() && !self.log_starts {
+            self.bound.advance(self.now_ms);
+        } else {
+            // Nothing is promised: there is no log, or none that counts before its base is committed.
+            self.bound.release();
+        }
         if held && !self.bound.holds() {
             self.known.iter_mut().for_each(|known| known.committed = known.committed_told);
         }
@@ -186,13 +201,20 @@ impl Shard {
     // --- Bases -------------------------------------------------------------------------------------------------------
 
     pub(super) fn step_base(&mut self) {
-        if let Some(base) = &mut self.base {
-            base.step(&mut self.keyspace, &mut self.disk);
+        let Some(base) = &mut self.base else { return };
+        base.step(&mut self.keyspace, &mut self.disk);
+        let timeout_ms = self.settings.commit_timeout_ms;
+        if self.stall.waited_ms - self.base_moved_ms > timeout_ms {
+            let cause = format!("writing {}: the disk has not answered for {timeout_ms} ms", base.path());
+            let base = base.base;
+            self.base_moved_ms = self.stall.waited_ms;
+            self.send_coordinator(Message::BaseFailed { base, cause });
         }
     }
 
     pub(super) fn base_committed(&mut self, mode: FsyncMode, remove: Vec<String>) {
         self.log_starts = false;
+        self.base_file = None;
         self.bound.completed(self.base_seq, mode);
         self.changes_saved = self.changes_at_cut;
         for path in remove {
@@ -203,7 +225,10 @@ impl Shard {
 
     pub(super) fn base_aborted(&mut self, base: u64) {
         if let Some(writer) = self.base.take_if(|writer| writer.base == base) {
-            writer.abort(&mut self.keyspace, &mut self.disk);
+            self.base_creations.extend(writer.abort(&mut self.keyspace, &mut self.disk));
+        }
+        if let Some((_, path)) = self.base_file.take_if(|(finished, _)| *finished == base) {
+            self.disk.push(crate::disk::DiskOwner::Snapshot, crate::disk::DiskOp::Remove { path });
         }
         if std::mem::take(&mut self.log_starts) {
             self.log.disable(&mut self.disk);

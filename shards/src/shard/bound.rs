@@ -72,6 +72,10 @@ impl Bound {
         self.holds = is_too_old && self.complete_mode == FsyncMode::Everysec;
     }
 
+    pub fn release(&mut self) {
+        self.holds = false;
+    }
+
     /// No reply leaves that has had to wait for a log.
     pub fn holds(&self) -> bool {
         self.holds

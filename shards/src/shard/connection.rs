@@ -76,11 +76,18 @@ pub struct Ticket {
     pub expected: Expected,
 }
 
+/// When a reply was put out: in which pass, and by the time for which the shard waits for its disk.
+#[derive(Clone, Copy)]
+pub struct Pass {
+    pub number: u64,
+    pub waited_ms: i64,
+}
+
 struct Gate {
     /// Position in the stream of all bytes ever put out.
     end: u64,
     deps: Deps,
-    pass: u64,
+    pass: Pass,
     /// How many replies its bytes are.
     replies: u32,
 }
@@ -158,12 +165,12 @@ impl Connection {
     }
 
     /// Everything in `out` behind the last gate has these dependencies; `deps` is empty when they are committed already.
-    pub fn close_reply(&mut self, deps: Deps, pass: u64) {
+    pub fn close_reply(&mut self, deps: Deps, pass: Pass) {
         let end = self.end();
         let replies = (end > self.gates.back().map_or(self.released, |gate| gate.end)) as u32;
         match self.gates.back_mut() {
             None if deps.is_empty() => self.released = end,
-            Some(gate) if deps.is_empty() || gate.pass == pass => {
+            Some(gate) if deps.is_empty() || gate.pass.number == pass.number => {
                 gate.end = end;
                 gate.replies += replies;
                 gate.deps.merge(&deps);
@@ -172,12 +179,19 @@ impl Connection {
         }
     }
 
-    /// Gives up on everything that is gated: each reply becomes this error, and leaves.
-    pub fn fail_gates(&mut self, error: &[u8]) {
-        let replies: u32 = self.gates.drain(..).map(|gate| gate.replies).sum();
-        self.out.truncate((self.released - self.start) as usize);
-        (0..replies).for_each(|_| self.out.extend_from_slice(error));
-        self.released = self.end();
+    /// Gives up on what is gated since before `since_ms`: each reply becomes this error, and leaves. True when there was any.
+    pub fn fail_gates(&mut self, error: &[u8], since_ms: i64) -> bool {
+        let count = self.gates.iter().take_while(|gate| gate.pass.waited_ms < since_ms).count();
+        let Some(end) = count.checked_sub(1).map(|last| self.gates[last].end) else { return false };
+        let replies: u32 = self.gates.drain(..count).map(|gate| gate.replies).sum();
+        let errors = error.repeat(replies as usize);
+        let failed = self.sendable()..(end - self.start) as usize;
+        self.out.splice(failed, errors.iter().copied());
+        for gate in &mut self.gates {
+            gate.end = gate.end - (end - self.released) + errors.len() as u64;
+        }
+        self.released += errors.len() as u64;
+        true
     }
 
     /// Opens the gates whose dependencies are committed; true when something became sendable.
@@ -206,7 +220,11 @@ impl Connection {
         self.out.truncate(bytes);
         let end = self.end();
         self.released = self.released.min(end);
-        self.gates.iter_mut().for_each(|gate| gate.end = gate.end.min(end));
+        for gate in self.gates.iter_mut().filter(|gate| gate.end > end) {
+            // Its last reply is this one.
+            gate.end = end;
+            gate.replies -= 1;
+        }
         self.tickets.iter_mut().filter(|waiting| waiting.id >= ticket).for_each(|waiting| waiting.silent = true);
     }
 
@@ -228,7 +246,7 @@ impl Connection {
     }
 
     /// The bytes just put out reflect `deps`: releases or gates them.
-    pub fn release_or_gate(&mut self, deps: Deps, reached: &Reached<'_>, pass: u64) {
+    pub fn release_or_gate(&mut self, deps: Deps, reached: &Reached<'_>, pass: Pass) {
         for (shard, lsn) in deps.iter() {
             if !reached.is_ordered(shard, lsn) {
                 self.unordered.add(shard, lsn);

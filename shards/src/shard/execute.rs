@@ -25,6 +25,7 @@ impl Shard {
             self.effects.count_only();
         }
         self.keyspace.begin_command(self.log.last_lsn().next());
+        let may_expire = self.refusal().is_none();
         let mut ctx = Ctx {
             keyspace: &mut self.keyspace,
             reply: Reply::new(out, call.protocol),
@@ -34,7 +35,7 @@ impl Shard {
             random: &mut self.random,
             replaying: false,
             gathered: call.gathered,
-            may_expire: self.refusing.is_none(),
+            may_expire,
             stats: &mut self.stats,
         };
         match call.command.run {
@@ -53,9 +54,9 @@ impl Shard {
     /// A command whose keys are all here: run, log, and what must be committed before its reply leaves.
     pub(super) fn execute(&mut self, call: &Call<'_>, out: &mut Vec<u8>) -> Lsn {
         if call.command.writes()
-            && let Some(cause) = &self.refusing
+            && let Some(cause) = self.refusal()
         {
-            Reply::new(out, call.protocol).error(&refusal(cause));
+            Reply::new(out, call.protocol).error(&misconf(cause));
             return Lsn(0);
         }
         let needed = self.run_handler(call, out);
@@ -87,7 +88,7 @@ impl Shard {
 
     /// Active expiry: a bounded number of keys per period, more when many are due.
     pub(super) fn expire(&mut self) {
-        if self.now_ms < self.next_expire_ms || !self.settings.active_expire || self.paused || self.refusing.is_some() {
+        if self.now_ms < self.next_expire_ms || !self.settings.active_expire || self.paused || self.refusal().is_some() {
             return;
         }
         self.next_expire_ms = self.now_ms + EXPIRE_PERIOD_MS;
@@ -118,6 +119,6 @@ impl Shard {
 }
 
 /// Redis's words for a server that can't write what it promises to keep.
-pub(super) fn refusal(cause: &str) -> String {
+pub(super) fn misconf(cause: &str) -> String {
     format!("MISCONF Errors writing to the AOF file: {cause}")
 }

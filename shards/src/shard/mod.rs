@@ -21,6 +21,7 @@ mod merge;
 mod participant;
 mod reload;
 mod scan;
+mod stall;
 mod submit;
 
 pub use calls::{CallReport, Calls, CommandCalls};
@@ -32,10 +33,11 @@ use crate::ids::{ConnId, Generation, Lsn, Seq, ShardId};
 use crate::keyspace::Keyspace;
 use crate::log::FsyncMode;
 use crate::log::writer::{LogNews, LogWriter, SegmentBytes, SegmentName, write_mode};
-use crate::snapshot::{BaseProgress, BaseWriter};
+use crate::snapshot::{BaseProgress, BaseWriter, Creation};
 use crate::transaction::{Coordinator, CoordinatorOutput, Deps, Job, JobId, JobResult, Message, Run, Transaction};
 use bound::Bound;
-use connection::{ConnMap, Connection, Expected, Reached};
+use connection::{ConnMap, Connection, Expected, Pass, Reached};
+use stall::Stall;
 use std::any::Any;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -64,7 +66,8 @@ pub struct Settings {
     pub active_expire: bool,
     /// `enable-debug-command`.
     pub debug: DebugAccess,
-    /// How long replies wait for the log after a disk fault, before they become errors (`commit-timeout-ms`).
+    /// How long replies, changes of the log and bases wait for a disk that does not answer, before they become errors
+    /// (`commit-timeout-ms`).
     pub commit_timeout_ms: i64,
 }
 
@@ -136,15 +139,6 @@ struct Told {
 struct MarkWait {
     seq: Seq,
     lsn: Lsn,
-    kind: WaitKind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum WaitKind {
-    Mark,
-    EndLog,
-    StandStill,
-    Stop,
 }
 
 pub struct Shard {
@@ -196,9 +190,11 @@ pub struct Shard {
     // Barriers.
     pausing: Option<Seq>,
     paused: bool,
-    stopped: bool,
+    /// … until `GoOn`.
+    stands: bool,
     waits: Vec<MarkWait>,
-    mode_wanted: Option<FsyncMode>,
+    /// And for which job.
+    mode_wanted: Option<(Option<JobId>, FsyncMode)>,
     /// The others know that something was written here since the last mark.
     wrote_sent: bool,
 
@@ -206,6 +202,12 @@ pub struct Shard {
     /// Its cut.
     base_seq: Seq,
     base_first_segment: u64,
+    /// When the disk last did something for it.
+    base_moved_ms: i64,
+    /// A base's file that is finished and not in the manifest yet.
+    base_file: Option<(u64, String)>,
+    /// Creations of files of bases that were given up meanwhile.
+    base_creations: Vec<Creation>,
     /// Changes of the keyspace up to the newest cut, and up to the cut of the newest base that was committed.
     changes_at_cut: u64,
     changes_saved: u64,
@@ -214,6 +216,7 @@ pub struct Shard {
     forget: Option<SegmentName>,
     refusing: Option<String>,
     refusing_since_ms: i64,
+    stall: Stall,
     next_expire_ms: i64,
     /// Why the log's next segment could not be made, and when it is tried again.
     postponed: Option<(String, i64)>,
@@ -273,19 +276,23 @@ impl Shard {
             parked_conns: HashSet::new(),
             pausing: None,
             paused: false,
-            stopped: false,
+            stands: false,
             waits: Vec::new(),
             mode_wanted: None,
             wrote_sent: false,
             base: None,
             base_seq: Seq(0),
             base_first_segment: 0,
+            base_moved_ms: 0,
+            base_file: None,
+            base_creations: Vec::new(),
             changes_at_cut: 0,
             changes_saved: 0,
             log_starts: false,
             forget: None,
             refusing: None,
             refusing_since_ms: 0,
+            stall: Stall::new(start.shards, start.now_ms),
             next_expire_ms: start.now_ms,
             postponed: None,
             has_garbage: false,
@@ -324,7 +331,7 @@ impl Shard {
         !self.log.enabled() || self.log.is_ready()
     }
 
-    /// Why writes are refused, if they are.
+    /// Why writes are refused until the next start, if they are.
     pub fn refusing(&self) -> Option<&str> {
         self.refusing.as_deref()
     }
@@ -555,20 +562,22 @@ impl Shard {
             Message::Pause { seq } => self.pause(seq),
             Message::Place { seq, action } => self.place(seq, action),
             Message::Abandon { seq } => self.abandon(seq),
+            Message::EndLog { seq } => self.end_log(seq),
             Message::Wrote { after, since_ms } => self.someone_wrote(after, since_ms),
-            Message::GoOn => self.go_on(),
+            Message::GoOn => self.stand_no_longer(),
             Message::MarkComplete { seq, mode } => self.mark_complete(seq, mode),
-            Message::PrepareMode { mode } => self.mode_wanted = Some(mode),
+            Message::PrepareMode { job, mode } => self.mode_wanted = Some((job, mode)),
             Message::Listed { id } => self.log.listed(id, &mut self.disk),
             Message::BaseCommitted { mode, remove, .. } => self.base_committed(mode, remove),
             Message::BaseAborted { base } => self.base_aborted(base),
             Message::Refuse { cause } => self.refuse(cause),
+            Message::Stalls { stalls } => self.someone_stalls(from, stalls),
             Message::Server(message) => self.server_inbox.push((from, message)),
             Message::Submit(_)
             | Message::Progress { .. }
             | Message::Paused { .. }
             | Message::Durable { .. }
-            | Message::ModeReady
+            | Message::ModeReady { .. }
             | Message::List { .. }
             | Message::BaseDone { .. }
             | Message::BaseFailed { .. }
@@ -598,8 +607,7 @@ impl Shard {
     fn refuse(&mut self, cause: String) {
         if self.refusing.is_none() {
             self.refusing = Some(cause);
-            self.refusing_since_ms = self.now_ms;
-            self.give_up_end();
+            self.refusing_since_ms = self.stall.waited_ms;
         }
         self.stirred = true;
     }
@@ -644,12 +652,18 @@ impl Shard {
     }
 
     fn base_disk_done(&mut self, token: u64, outcome: &Result<(), String>) {
+        if let Some(at) = self.base_creations.iter().position(|creation| creation.token == token) {
+            let creation = self.base_creations.swap_remove(at);
+            return creation.undo(outcome.is_ok(), &mut self.disk);
+        }
         // Removals of old files and of an aborted base end here too: nobody waits for them.
         let Some(base) = &mut self.base else { return };
+        self.base_moved_ms = self.stall.waited_ms;
         match base.disk_done(token, outcome, &mut self.disk) {
             BaseProgress::Working => {}
             BaseProgress::Done(file) => {
                 let base = self.base.take().expect("just used").base;
+                self.base_file = Some((base, file.path.clone()));
                 let first_segment = self.base_first_segment;
                 self.send_coordinator(Message::BaseDone { base, file, first_segment });
             }
@@ -679,6 +693,7 @@ impl Shard {
         self.log.commit(&mut self.disk);
         self.advance_marks();
         self.hold_when_too_old();
+        self.watch_stall();
         self.report_progress();
         self.run_coordinator();
         self.drain_inner();
@@ -715,7 +730,7 @@ impl Shard {
     fn run_coordinator(&mut self) {
         if let Some(coordinator) = &mut self.coordinator {
             let mut output = CoordinatorOutput::default();
-            coordinator.pass(self.now_ms, &mut self.disk, &mut output);
+            coordinator.pass(self.now_ms, self.stall.waited_ms, self.settings.commit_timeout_ms, &mut self.disk, &mut output);
             self.take_output(output);
         }
     }
@@ -768,22 +783,6 @@ impl Shard {
         self.gated = gated;
     }
 
-    /// What waits for a log that can't be written any more is not answered OK, and not for ever without an answer.
-    fn give_up(&mut self) {
-        let Some(cause) = &self.refusing else { return };
-        if self.now_ms - self.refusing_since_ms <= self.settings.commit_timeout_ms {
-            return;
-        }
-        let error = format!("-{}, outcome unknown\r\n", execute::refusal(cause));
-        for id in std::mem::take(&mut self.gated) {
-            if let Some(conn) = self.conns.get_mut(&id) {
-                conn.fail_gates(error.as_bytes());
-                conn.is_listed = false;
-                self.sendable.push(id);
-            }
-        }
-    }
-
     fn wake(&mut self) {
         if !std::mem::take(&mut self.stirred) {
             return;
@@ -803,7 +802,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if conn.tickets.is_empty() {
             write(&mut conn.out);
-            conn.close_reply(Deps::default(), self.pass);
+            conn.close_reply(Deps::default(), Pass { number: self.pass, waited_ms: self.stall.waited_ms });
             if self.sendable.last() != Some(&id) {
                 self.sendable.push(id);
             }
@@ -830,7 +829,7 @@ impl Shard {
             if !ticket.silent {
                 conn.out.extend_from_slice(&bytes);
             }
-            conn.release_or_gate(deps, &reached, self.pass);
+            conn.release_or_gate(deps, &reached, Pass { number: self.pass, waited_ms: self.stall.waited_ms });
         }
         if conn.outstanding == 0 && std::mem::take(&mut conn.waits_for_answers) {
             self.wakes.push(id);

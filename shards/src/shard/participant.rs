@@ -6,7 +6,7 @@
 //!          executor: Begin → lock, wait for every Lend → insert the copies, run, take them out, log → Part, Finish to the lenders
 //! ```
 
-use super::execute::{Call, refusal};
+use super::execute::{Call, misconf};
 use super::lock::{Active, EarlyLend, effects_of};
 use super::{OpenTransaction, Shard};
 use crate::commands::{self, Ctx, Effects, Route};
@@ -164,9 +164,9 @@ impl Shard {
         let mut deps = Deps::default();
         active.needed.iter().for_each(|&(shard, lsn)| deps.add(shard, lsn));
         if transaction.request.writes
-            && let Some(cause) = &self.refusing
+            && let Some(cause) = self.refusal()
         {
-            Reply::new(&mut reply, transaction.request.protocol).error(&refusal(cause));
+            Reply::new(&mut reply, transaction.request.protocol).error(&misconf(cause));
             self.effects.clear();
         } else {
             let needed = self.run_with_lent(&active, &mut reply);

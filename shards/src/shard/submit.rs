@@ -1,6 +1,6 @@
 //! A connection's command: where it runs, and whether it may run now.
 
-use super::connection::{Connection, Expected, Parts, Reached};
+use super::connection::{Connection, Expected, Parts, Pass, Reached};
 use super::execute::Call;
 use super::{DebugAccess, Shard, scan};
 use crate::commands::{self, Command, EngineCommand, Home, Merge, Multi, Route, Run as Handler, flags};
@@ -228,7 +228,7 @@ impl Shard {
         let conn = self.conns.get_mut(&id).expect("execution does not touch connections");
         if is_next {
             conn.out = out;
-            conn.release_or_gate(deps, &reached, self.pass);
+            conn.release_or_gate(deps, &reached, Pass { number: self.pass, waited_ms: self.stall.waited_ms });
             self.replied(id);
         } else {
             conn.take_ticket(Some(command), Expected::Arrived(out, deps));
@@ -342,9 +342,9 @@ impl Shard {
             return self.wait_for_order(id);
         }
         if command.writes()
-            && let Some(cause) = &self.refusing
+            && let Some(cause) = self.refusal()
         {
-            let text = super::execute::refusal(cause);
+            let text = super::execute::misconf(cause);
             return self.refuse_command(id, command, &text);
         }
         let conn = self.conns.get_mut(&id).expect("checked by submit");

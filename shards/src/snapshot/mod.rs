@@ -12,4 +12,4 @@ mod whole;
 mod writer;
 
 pub use whole::write_whole;
-pub use writer::{BaseProgress, BaseWriter};
+pub use writer::{BaseProgress, BaseWriter, Creation};

@@ -57,6 +57,7 @@ pub struct BaseWriter {
     path: String,
     file: FileId,
     created: bool,
+    create_failed: bool,
     create_token: u64,
     header: Vec<u8>,
     offset: u64,
@@ -104,6 +105,7 @@ impl BaseWriter {
             path,
             file,
             created: false,
+            create_failed: false,
             create_token: disk.push(DiskOwner::Snapshot, op),
             offset: header.len() as u64,
             header,
@@ -249,6 +251,7 @@ impl BaseWriter {
             return BaseProgress::Working;
         }
         if let Err(cause) = outcome {
+            self.create_failed |= token == self.create_token;
             return BaseProgress::Failed(format!("writing {}: {cause}", self.path));
         }
         if token == self.create_token {
@@ -281,12 +284,32 @@ impl BaseWriter {
         token == self.create_token || waits_for == Some(token) || self.in_flight.iter().any(|(t, _)| *t == token)
     }
 
-    /// Gives up: the walk ends, the file is removed.
-    pub fn abort(self, keyspace: &mut Keyspace, disk: &mut DiskQueue) {
+    /// Gives up: the walk ends, the file is removed; one that is not created yet, when it is.
+    pub fn abort(self, keyspace: &mut Keyspace, disk: &mut DiskQueue) -> Option<Creation> {
         if matches!(self.phase, Some(Phase::Small)) {
             keyspace.end_walk();
         }
-        if self.created {
+        let creation = Creation { token: self.create_token, file: self.file, path: self.path };
+        if !self.created && !self.create_failed {
+            return Some(creation);
+        }
+        // Behind the file's sync it is closed already.
+        let is_open = self.created && !matches!(self.phase, Some(Phase::SyncingDir { .. }));
+        creation.undo(is_open, disk);
+        None
+    }
+}
+
+/// A file that a base was to be written into.
+pub struct Creation {
+    pub token: u64,
+    file: FileId,
+    path: String,
+}
+
+impl Creation {
+    pub fn undo(self, is_open: bool, disk: &mut DiskQueue) {
+        if is_open {
             disk.push(DiskOwner::Snapshot, DiskOp::Close { file: self.file });
         }
         disk.push(DiskOwner::Snapshot, DiskOp::Remove { path: self.path });

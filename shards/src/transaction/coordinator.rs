@@ -26,6 +26,8 @@ pub const EVERYSEC_PERIOD_MS: i64 = 1000;
 /// A periodic mark that is not paused for by then is abandoned, and tried again a period later.
 pub const PERIODIC_MARK_PATIENCE_MS: i64 = 50;
 
+const AFTER_A_FAULT: &str = "the server refuses writes after a disk fault";
+
 pub type JobId = u64;
 
 /// What an administrator (or the server itself) asks of all shards together.
@@ -59,7 +61,8 @@ struct Barrier {
     action: BarrierAction,
     paused: usize,
     since_ms: i64,
-    is_periodic: bool,
+    /// None: a periodic mark.
+    job: Option<JobId>,
 }
 
 /// A mark (or an end) that was placed and is waited for to be durable everywhere.
@@ -67,11 +70,12 @@ struct Durability {
     seq: Seq,
     action: BarrierAction,
     lasts: Vec<Option<Lsn>>,
-    is_periodic: bool,
+    job: Option<JobId>,
 }
 
 /// The base that is being written.
 struct Snapshot {
+    job: JobId,
     base: u64,
     format: BaseFormat,
     mode: FsyncMode,
@@ -94,9 +98,25 @@ enum Stage {
 /// What happens when the manifest that is written next (or now) is durable.
 enum OnCommit {
     Listed(ShardId, u64),
-    Base { base: u64, mode: FsyncMode, remove: Vec<String> },
-    Job,
+    Base {
+        base: u64,
+        mode: FsyncMode,
+        log: bool,
+        remove: Vec<String>,
+    },
+    /// This job is done, if it is still the one under way.
+    Job(JobId),
     Nothing,
+}
+
+/// The job under way.
+struct CurrentJob {
+    id: JobId,
+    job: Job,
+    /// When it began to wait for what it waits for now.
+    since_ms: i64,
+    /// Its time was over, and whoever asked was told so; how it ends is still open, and no other job begins before.
+    is_answered: bool,
 }
 
 pub struct Coordinator {
@@ -111,9 +131,11 @@ pub struct Coordinator {
     held: VecDeque<Request>,
     barrier: Option<Barrier>,
     wanted_barrier: Option<BarrierAction>,
+    /// All shards stand still behind this end of the log, or stop.
+    ending: Option<Seq>,
     durabilities: Vec<Durability>,
     snapshot: Option<Snapshot>,
-    job: Option<(JobId, Job)>,
+    job: Option<CurrentJob>,
     stage: Stage,
     jobs: VecDeque<(JobId, Job)>,
     mode: FsyncMode,
@@ -121,6 +143,7 @@ pub struct Coordinator {
     dirty: bool,
     next_mark_ms: i64,
     now_ms: i64,
+    waited_ms: i64,
     stopped: bool,
     /// From placing a `StandStill` until it is over: nothing new begins, and no other job.
     standing: bool,
@@ -145,6 +168,7 @@ impl Coordinator {
             held: VecDeque::new(),
             barrier: None,
             wanted_barrier: None,
+            ending: None,
             durabilities: Vec::new(),
             snapshot: None,
             job: None,
@@ -155,6 +179,7 @@ impl Coordinator {
             dirty: false,
             next_mark_ms: now_ms + EVERYSEC_PERIOD_MS,
             now_ms,
+            waited_ms: 0,
             stopped: false,
             standing: false,
             cancels_snapshots: false,
@@ -176,7 +201,17 @@ impl Coordinator {
 
     /// True while a base is being written, by job.
     pub fn snapshot_running(&self) -> bool {
-        matches!(self.job, Some((_, Job::Snapshot { .. })))
+        matches!(self.job, Some(CurrentJob { job: Job::Snapshot { .. }, .. }))
+    }
+
+    /// A disk fault was seen: writes are refused.
+    pub fn refusing(&self) -> bool {
+        self.refusing
+    }
+
+    /// Nothing is executed any more, for good when the manifest may already say so.
+    pub fn stopped(&self) -> bool {
+        self.stopped
     }
 
     /// After a fault: the manifest on the disk says so.
@@ -212,7 +247,7 @@ impl Coordinator {
             Message::Progress { executed, committed } => self.closure.progress(from, executed, committed),
             Message::Paused { seq } => self.paused(seq, out),
             Message::Durable { seq, last } => self.durable(from, seq, last, out),
-            Message::ModeReady => self.mode_ready(),
+            Message::ModeReady { job } => self.mode_ready(job),
             Message::List { segment, bytes, forget } => self.list(segment, bytes, forget),
             Message::BaseDone { base, file, first_segment } => self.base_done(from, base, file, first_segment),
             Message::BaseFailed { base, cause } => self.base_failed(base, &cause, out),
@@ -250,10 +285,10 @@ impl Coordinator {
 
     // --- Barriers --------------------------------------------------------------------------------------------------
 
-    fn start_barrier(&mut self, action: BarrierAction, is_periodic: bool, out: &mut CoordinatorOutput) {
+    fn start_barrier(&mut self, action: BarrierAction, job: Option<JobId>, out: &mut CoordinatorOutput) {
         assert!(self.barrier.is_none(), "one barrier at a time");
         let seq = self.take_seq();
-        self.barrier = Some(Barrier { seq, action, paused: 0, since_ms: self.now_ms, is_periodic });
+        self.barrier = Some(Barrier { seq, action, paused: 0, since_ms: self.now_ms, job });
         self.broadcast(out, |_| Message::Pause { seq });
     }
 
@@ -270,24 +305,28 @@ impl Coordinator {
 
     /// All shards stand still: this is the one point.
     fn placed(&mut self, barrier: Barrier, out: &mut CoordinatorOutput) {
-        let Barrier { seq, action, is_periodic, .. } = barrier;
+        let Barrier { seq, action, job, .. } = barrier;
         self.broadcast(out, |_| Message::Place { seq, action: action.clone() });
         match &action {
             BarrierAction::Mark { .. } => self.dirty = false,
             BarrierAction::Cut { base, format, log, stay } => {
                 self.standing = *stay;
                 let files = vec![None; self.shards as usize];
-                self.snapshot = Some(Snapshot { base: *base, format: *format, mode: self.mode, log: log.is_some(), files });
+                let job = job.expect("a cut is asked for by a job");
+                self.snapshot = Some(Snapshot { job, base: *base, format: *format, mode: self.mode, log: log.is_some(), files });
             }
-            BarrierAction::EndLog => self.logging = false,
+            BarrierAction::EndLog => self.ending = Some(seq),
             BarrierAction::StandStill => self.standing = true,
-            BarrierAction::Stop => self.stopped = true,
+            BarrierAction::Stop => {
+                self.ending = Some(seq);
+                self.stopped = true;
+            }
         }
         if !matches!(action, BarrierAction::Cut { .. } | BarrierAction::Mark { report: false, .. }) {
             let lasts = vec![None; self.shards as usize];
-            self.durabilities.push(Durability { seq, action, lasts, is_periodic });
+            self.durabilities.push(Durability { seq, action, lasts, job });
         }
-        if !is_periodic {
+        if job.is_some() {
             self.stage = Stage::Working;
         }
     }
@@ -302,11 +341,29 @@ impl Coordinator {
     }
 
     fn abandon_late_mark(&mut self, out: &mut CoordinatorOutput) {
-        let is_late = |barrier: &Barrier| barrier.is_periodic && self.now_ms - barrier.since_ms > PERIODIC_MARK_PATIENCE_MS;
+        let is_late = |barrier: &Barrier| barrier.job.is_none() && self.now_ms - barrier.since_ms > PERIODIC_MARK_PATIENCE_MS;
         if let Some(barrier) = self.barrier.take_if(|barrier| is_late(barrier)) {
             self.broadcast(out, |_| Message::Abandon { seq: barrier.seq });
             self.release(out);
         }
+    }
+
+    /// What a job has asked all shards to stand still for does not happen: they go on.
+    fn abandon(&mut self, out: &mut CoordinatorOutput) {
+        self.wanted_barrier = None;
+        let barrier = self.barrier.take().map(|barrier| barrier.seq);
+        for seq in barrier.into_iter().chain(self.ending.take()) {
+            self.durabilities.retain(|durability| durability.seq != seq);
+            self.broadcast(out, |_| Message::Abandon { seq });
+        }
+        self.stopped = false;
+        if self.manifest.state == State::Clean {
+            self.manifest.state = State::Running;
+            if self.logging {
+                self.manifest.generations.last_mut().expect("a start opens a generation").log_ends = None;
+            }
+        }
+        self.release(out);
     }
 
     fn durable(&mut self, from: ShardId, seq: Seq, last: Lsn, out: &mut CoordinatorOutput) {
@@ -318,9 +375,9 @@ impl Coordinator {
         match durability.action {
             BarrierAction::Mark { mode, .. } => {
                 self.broadcast(out, |_| Message::MarkComplete { seq, mode });
-                if !durability.is_periodic {
+                if let Some(job) = durability.job {
                     self.mode = mode;
-                    self.finish_job(Ok(()), out);
+                    self.finish_job(job, Ok(()), out);
                 }
             }
             BarrierAction::EndLog | BarrierAction::Stop => {
@@ -330,10 +387,15 @@ impl Coordinator {
                 }
                 if durability.action == BarrierAction::Stop {
                     self.manifest.state = State::Clean;
+                } else {
+                    self.ending = None;
+                    self.logging = false;
+                    self.broadcast(out, |_| Message::EndLog { seq });
                 }
-                self.on_next_commit.push(OnCommit::Job);
+                self.on_next_commit.push(OnCommit::Job(durability.job.expect("a log is ended by a job")));
+                self.waits_from_now();
             }
-            BarrierAction::StandStill => self.finish_job(Ok(()), out),
+            BarrierAction::StandStill => self.finish_job(durability.job.expect("a job has all stand still"), Ok(()), out),
             BarrierAction::Cut { .. } => unreachable!("a cut is done when its files are"),
         }
     }
@@ -341,15 +403,67 @@ impl Coordinator {
     // --- Jobs ------------------------------------------------------------------------------------------------------
 
     fn advance_job(&mut self, out: &mut CoordinatorOutput) {
+        if self.job.as_ref().is_some_and(|job| job.is_answered) {
+            let (allowed, refused): (VecDeque<_>, VecDeque<_>) = self.jobs.drain(..).partition(|(_, job)| *job == Job::GoOn);
+            let refuse = |(id, _)| (id, Err("an earlier change still waits for the disk".to_string()));
+            out.results.extend(refused.into_iter().map(refuse));
+            self.jobs = allowed;
+        }
         if self.job.is_none()
             && let Some((id, job)) = self.next_job()
         {
-            self.job = Some((id, job));
-            self.begin_job(job, out);
+            self.job = Some(CurrentJob { id, job, since_ms: self.waited_ms, is_answered: false });
+            self.begin_job(id, job, out);
         }
         if let (Stage::Placing, None, Some(action)) = (&self.stage, &self.barrier, self.wanted_barrier.clone()) {
             self.wanted_barrier = None;
-            self.start_barrier(action, false, out);
+            let job = self.job.as_ref().expect("a barrier is wanted by a job").id;
+            self.start_barrier(action, Some(job), out);
+        }
+        self.refuse_stop(out);
+    }
+
+    /// After a fault there is no clean stop. It is over when the manifest says *distrusted*, for the start that follows.
+    fn refuse_stop(&mut self, out: &mut CoordinatorOutput) {
+        if self.has_recorded_fault()
+            && let Some(CurrentJob { id, job: Job::Stop, .. }) = self.job
+        {
+            self.finish_job(id, Err(AFTER_A_FAULT.into()), out);
+        }
+    }
+
+    fn waits_from_now(&mut self) {
+        if let Some(job) = &mut self.job {
+            job.since_ms = self.waited_ms;
+        }
+    }
+
+    /// Nobody waits for ever, not for a disk that does not answer either.
+    fn give_up_job(&mut self, timeout_ms: i64, out: &mut CoordinatorOutput) {
+        // While a base is written, each shard watches its own file.
+        let is_late = |job: &&mut CurrentJob| !job.is_answered && self.waited_ms - job.since_ms > timeout_ms;
+        let Some(job) = self.job.as_mut().filter(is_late).filter(|_| self.snapshot.is_none()) else { return };
+        let id = job.id;
+        let cause = format!("the disk has not answered for {timeout_ms} ms");
+        let stands_for = |waiting: &Durability| Some(waiting.seq) == self.ending || waiting.action == BarrierAction::StandStill;
+        match self.stage {
+            Stage::Preparing { .. } if self.logging => {
+                // The segments that were made for it are replaced.
+                self.broadcast(out, |_| Message::PrepareMode { job: None, mode: self.mode });
+                self.finish_job(id, Err(cause), out);
+            }
+            Stage::Idle | Stage::Preparing { .. } => self.finish_job(id, Err(cause), out),
+            Stage::Working if !self.durabilities.iter().any(stands_for) => {
+                // It can't be taken back: the mark is placed, or the manifest on its way.
+                job.is_answered = true;
+                out.results.push((id, Err(format!("{cause}, outcome unknown"))));
+                // Nobody will say so any more.
+                self.go_on(out);
+            }
+            Stage::Placing | Stage::Working => {
+                self.abandon(out);
+                self.fail_job(&cause, out);
+            }
         }
     }
 
@@ -362,45 +476,48 @@ impl Coordinator {
         self.jobs.remove(at)
     }
 
-    fn begin_job(&mut self, job: Job, out: &mut CoordinatorOutput) {
-        if self.refusing && !matches!(job, Job::Stop | Job::GoOn) {
-            return self.finish_job(Err("the server refuses writes after a disk fault".into()), out);
+    fn begin_job(&mut self, id: JobId, job: Job, out: &mut CoordinatorOutput) {
+        if self.refusing && job != Job::GoOn {
+            self.stage = Stage::Working;
+            return if job == Job::Stop { self.refuse_stop(out) } else { self.finish_job(id, Err(AFTER_A_FAULT.into()), out) };
         }
         match job {
             Job::SetMode(mode) if !self.logging => {
                 self.mode = mode;
                 self.manifest.generations.last_mut().expect("a start opens a generation").mode = mode;
-                self.finish_job(Ok(()), out);
+                self.finish_job(id, Ok(()), out);
             }
-            Job::SetMode(mode) => self.prepare(mode, out),
-            Job::Snapshot { start_log: true, .. } if !self.logging => self.prepare(self.mode, out),
+            Job::SetMode(mode) => self.prepare(id, mode, out),
+            Job::Snapshot { start_log: true, .. } if !self.logging => self.prepare(id, self.mode, out),
             Job::Snapshot { format, .. } => self.want_cut(format, self.logging, false),
             Job::StandStill { base: Some(format) } => self.want_cut(format, self.logging, true),
             Job::StandStill { base: None } => self.want(BarrierAction::StandStill),
             Job::GoOn => {
                 self.go_on(out);
-                self.finish_job(Ok(()), out);
+                self.finish_job(id, Ok(()), out);
             }
-            Job::EndLog if !self.logging => self.finish_job(Ok(()), out),
+            Job::EndLog if !self.logging => self.finish_job(id, Ok(()), out),
             Job::EndLog => self.want(BarrierAction::EndLog),
             Job::Stop => self.want(BarrierAction::Stop),
         }
     }
 
-    fn prepare(&mut self, mode: FsyncMode, out: &mut CoordinatorOutput) {
+    fn prepare(&mut self, job: JobId, mode: FsyncMode, out: &mut CoordinatorOutput) {
         self.stage = Stage::Preparing { ready: 0 };
-        self.broadcast(out, |_| Message::PrepareMode { mode });
+        self.broadcast(out, |_| Message::PrepareMode { job: Some(job), mode });
     }
 
-    fn mode_ready(&mut self) {
+    fn mode_ready(&mut self, id: JobId) {
         let Stage::Preparing { ready } = &mut self.stage else { return };
+        // An earlier job that was given up has asked for it, otherwise.
+        let Some(&CurrentJob { job, .. }) = self.job.as_ref().filter(|job| job.id == id) else { return };
         *ready += 1;
         if *ready < self.shards as usize {
             return;
         }
-        match self.job {
-            Some((_, Job::SetMode(mode))) => self.want(BarrierAction::Mark { mode, report: true }),
-            Some((_, Job::Snapshot { format, .. })) => self.want_cut(format, true, false),
+        match job {
+            Job::SetMode(mode) => self.want(BarrierAction::Mark { mode, report: true }),
+            Job::Snapshot { format, .. } => self.want_cut(format, true, false),
             other => unreachable!("only these jobs prepare: {other:?}"),
         }
     }
@@ -419,6 +536,7 @@ impl Coordinator {
     /// What stands still goes on.
     fn go_on(&mut self, out: &mut CoordinatorOutput) {
         if std::mem::take(&mut self.standing) {
+            self.durabilities.retain(|durability| durability.action != BarrierAction::StandStill);
             self.broadcast(out, |_| Message::GoOn);
             self.release(out);
         }
@@ -426,15 +544,16 @@ impl Coordinator {
 
     /// The job under way fails; nothing of it stands still any longer, and its barrier is not placed.
     fn fail_job(&mut self, cause: &str, out: &mut CoordinatorOutput) {
-        if let Some((_, Job::StandStill { .. } | Job::Snapshot { .. })) = self.job {
+        let Some(&CurrentJob { id, job, .. }) = self.job.as_ref() else { return };
+        if matches!(job, Job::StandStill { .. } | Job::Snapshot { .. }) {
             self.wanted_barrier = None;
-            if let Some(barrier) = self.barrier.take_if(|barrier| !barrier.is_periodic) {
+            if let Some(barrier) = self.barrier.take_if(|barrier| barrier.job.is_some()) {
                 self.broadcast(out, |_| Message::Abandon { seq: barrier.seq });
                 self.release(out);
             }
             self.go_on(out);
         }
-        self.finish_job(Err(cause.to_string()), out);
+        self.finish_job(id, Err(cause.to_string()), out);
     }
 
     fn cancel(&mut self, out: &mut CoordinatorOutput) {
@@ -446,7 +565,7 @@ impl Coordinator {
             }
             !is_snapshot(job)
         });
-        if self.job.is_some_and(|(_, job)| is_snapshot(&job)) {
+        if self.job.as_ref().is_some_and(|current| is_snapshot(&current.job)) {
             match (&self.stage, &self.snapshot) {
                 (_, Some(snapshot)) => self.base_failed(snapshot.base, CAUSE, out),
                 (Stage::Placing, None) => self.fail_job(CAUSE, out),
@@ -456,9 +575,10 @@ impl Coordinator {
         }
     }
 
-    fn finish_job(&mut self, outcome: Result<(), String>, out: &mut CoordinatorOutput) {
+    fn finish_job(&mut self, id: JobId, outcome: Result<(), String>, out: &mut CoordinatorOutput) {
+        let Some(job) = self.job.take_if(|job| job.id == id) else { return };
         self.stage = Stage::Idle;
-        if let Some((id, _)) = self.job.take() {
+        if !job.is_answered {
             out.results.push((id, outcome));
         }
     }
@@ -496,9 +616,9 @@ impl Coordinator {
         });
         let after = self.manifest.files();
         let remove = before.into_iter().filter(|path| !after.contains(path)).collect();
-        self.logging = snapshot.log;
-        self.on_next_commit.push(OnCommit::Base { base: snapshot.base, mode: snapshot.mode, remove });
-        self.on_next_commit.push(OnCommit::Job);
+        self.on_next_commit.push(OnCommit::Base { base: snapshot.base, mode: snapshot.mode, log: snapshot.log, remove });
+        self.on_next_commit.push(OnCommit::Job(snapshot.job));
+        self.waits_from_now();
     }
 
     fn base_failed(&mut self, base: u64, cause: &str, out: &mut CoordinatorOutput) {
@@ -543,7 +663,7 @@ impl Coordinator {
             Err(cause) => {
                 let cause = format!("writing the manifest: {cause}");
                 self.fault(&cause, out);
-                self.finish_job(Err(cause), out);
+                self.fail_job(&cause, out);
             }
         }
     }
@@ -551,7 +671,8 @@ impl Coordinator {
     fn committed(&mut self, action: OnCommit, out: &mut CoordinatorOutput) {
         match action {
             OnCommit::Listed(shard, id) => out.messages.push((shard, Message::Listed { id })),
-            OnCommit::Base { base, mode, remove } => {
+            OnCommit::Base { base, mode, log, remove } => {
+                self.logging = log;
                 // Each file is removed by one shard; files of shards that are no more, by some other.
                 let owner = |path: &String, shard: ShardId| owner_of(path) % self.shards == shard.0;
                 self.broadcast(out, |shard| {
@@ -559,7 +680,7 @@ impl Coordinator {
                     Message::BaseCommitted { base, mode, remove }
                 });
             }
-            OnCommit::Job => self.finish_job(Ok(()), out),
+            OnCommit::Job(id) => self.finish_job(id, Ok(()), out),
             OnCommit::Nothing => {}
         }
     }
@@ -573,28 +694,38 @@ impl Coordinator {
         self.on_next_commit.push(OnCommit::Nothing);
         self.broadcast(out, |_| Message::Refuse { cause: cause.to_string() });
         self.durabilities.clear();
-        if self.job.is_some() {
-            self.fail_job(cause, out);
+        self.abandon(out);
+        // A base of which nothing is in the manifest yet ends here. One that is adopted may be named on the disk already.
+        if let Some(Snapshot { base, .. }) = self.snapshot {
+            self.base_failed(base, cause, out);
+        }
+        match &self.job {
+            // Ends when the manifest has been written: `refuse_stop`.
+            Some(CurrentJob { job: Job::Stop, .. }) => self.stage = Stage::Working,
+            _ => self.fail_job(cause, out),
         }
     }
 
     // --- Once per pass -----------------------------------------------------------------------------------------------
 
-    pub fn pass(&mut self, now_ms: i64, disk: &mut DiskQueue, out: &mut CoordinatorOutput) {
+    /// `waited_ms`: the time by which a job waits for a disk that does not answer, at most `timeout_ms`.
+    pub fn pass(&mut self, now_ms: i64, waited_ms: i64, timeout_ms: i64, disk: &mut DiskQueue, out: &mut CoordinatorOutput) {
         self.now_ms = self.now_ms.max(now_ms);
+        self.waited_ms = waited_ms;
         self.closure.advance(|shard, ordered, committed| out.messages.push((shard, Message::Closed { ordered, committed })));
         self.abandon_late_mark(out);
+        self.give_up_job(timeout_ms, out);
         if std::mem::take(&mut self.cancels_snapshots) {
             self.cancel(out);
         }
         self.advance_job(out);
         if self.now_ms >= self.next_mark_ms {
             self.next_mark_ms = self.now_ms + EVERYSEC_PERIOD_MS;
-            let is_due =
-                self.dirty && self.logging && self.mode != FsyncMode::Always && !self.refusing && !self.stopped && !self.standing;
+            let stands = self.stopped || self.standing || self.ending.is_some();
+            let is_due = self.dirty && self.logging && self.mode != FsyncMode::Always && !self.refusing && !stands;
             if is_due && self.barrier.is_none() && !self.changes_mode() {
                 let action = BarrierAction::Mark { mode: self.mode, report: self.mode != FsyncMode::No };
-                self.start_barrier(action, true, out);
+                self.start_barrier(action, None, out);
             }
         }
         self.write_manifest(disk);
@@ -602,13 +733,13 @@ impl Coordinator {
 
     /// From asking for the mark of a new mode until it is durable: a periodic mark in between would bring the old mode back.
     fn changes_mode(&self) -> bool {
-        matches!(self.job, Some((_, Job::SetMode(_)))) && matches!(self.stage, Stage::Placing | Stage::Working)
+        matches!(self.job, Some(CurrentJob { job: Job::SetMode(_), .. })) && matches!(self.stage, Stage::Placing | Stage::Working)
     }
 
     /// When `pass` must be called again at the latest.
     pub fn next_due_ms(&self) -> i64 {
         match &self.barrier {
-            Some(barrier) if barrier.is_periodic => self.next_mark_ms.min(barrier.since_ms + PERIODIC_MARK_PATIENCE_MS + 1),
+            Some(barrier) if barrier.job.is_none() => self.next_mark_ms.min(barrier.since_ms + PERIODIC_MARK_PATIENCE_MS + 1),
             _ => self.next_mark_ms,
         }
     }

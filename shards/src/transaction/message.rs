@@ -1,6 +1,7 @@
 //! The messages between shards. Between two shards they arrive in the order in which they were sent.
 
 use super::args::PackedArgs;
+use super::coordinator::JobId;
 use crate::commands::{Command, Effects};
 use crate::ids::{ConnId, DbIndex, Lsn, Seq, ShardId};
 use crate::log::FsyncMode;
@@ -191,8 +192,12 @@ pub enum Message {
         seq: Seq,
         action: BarrierAction,
     },
-    /// The barrier will not happen; its number is never placed.
+    /// The barrier will not happen: its number is never placed; or the end of the log or the stop that was placed is given up.
     Abandon {
+        seq: Seq,
+    },
+    /// All logs are durable up to their ends: write no more, and go on.
+    EndLog {
         seq: Seq,
     },
     /// The end of standing still.
@@ -217,9 +222,13 @@ pub enum Message {
     // Files.
     /// A change of mode is coming: have a segment for it ready, then say `ModeReady`.
     PrepareMode {
+        /// None: the change does not come; have one ready for this mode again.
+        job: Option<JobId>,
         mode: FsyncMode,
     },
-    ModeReady,
+    ModeReady {
+        job: JobId,
+    },
     List {
         segment: SegmentName,
         bytes: u64,
@@ -256,6 +265,10 @@ pub enum Message {
     /// Refuse writes.
     Refuse {
         cause: String,
+    },
+    /// To all shards: the sender's log has waited for its disk for too long, or goes on again.
+    Stalls {
+        stalls: bool,
     },
 
     /// Work of the server around the engine (CONFIG SET, INFO …) for that shard's thread.

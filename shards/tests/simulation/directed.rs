@@ -12,7 +12,7 @@ use shards::transaction::Job;
 const SEEDS: u64 = 60;
 
 /// Many shards that are written to one after another, by clients that wait for each reply, and a power loss at the end.
-fn plan(seed: u64, shards: u16, mode: FsyncMode) -> Plan {
+pub fn plan(seed: u64, shards: u16, mode: FsyncMode) -> Plan {
     Plan {
         shards,
         clients: 4,
@@ -28,8 +28,9 @@ fn plan(seed: u64, shards: u16, mode: FsyncMode) -> Plan {
 }
 
 /// A server that is ready, with its clients connected.
-fn started(seed: u64, plan: &Plan) -> Result<(World, Clients), String> {
-    let mut world = World::new(seed, plan.mode, true);
+pub fn started(seed: u64, plan: &Plan) -> Result<(World, Clients), String> {
+    let mut world = World::new(seed, plan.mode, plan.logged);
+    world.settings.commit_timeout_ms = plan.commit_timeout_ms;
     let mut clients = Clients::new(plan.mode);
     let opened = world.start(plan.shards, &mut CrashKind::Process)?;
     world.run(opened);
@@ -40,14 +41,14 @@ fn started(seed: u64, plan: &Plan) -> Result<(World, Clients), String> {
     Ok((world, clients))
 }
 
-fn steps(world: &mut World, clients: &mut Clients, plan: &Plan, count: usize) {
+pub fn steps(world: &mut World, clients: &mut Clients, plan: &Plan, count: usize) {
     for _ in 0..count {
         world.step();
         clients.turn(world, plan);
     }
 }
 
-fn after_power_loss(world: &mut World, clients: &Clients, shards: u16) -> Result<(), String> {
+pub fn after_power_loss(world: &mut World, clients: &Clients, shards: u16) -> Result<(), String> {
     after_crash(world, clients, shards, CrashKind::Power)
 }
 
@@ -142,7 +143,7 @@ fn recorded_fault(seed: u64) -> Result<(), String> {
     after_crash(&mut world, &clients, plan.shards, CrashKind::Process)
 }
 
-fn check_all(name: &str, run: impl Fn(u64) -> Result<(), String>) {
+pub fn check_all(name: &str, run: impl Fn(u64) -> Result<(), String>) {
     for seed in 1..=SEEDS {
         check_with(|| run(seed)).unwrap_or_else(|cause| panic!("seed {seed}: {name}: {cause}"));
     }

@@ -9,6 +9,7 @@
 mod directed;
 mod disk;
 mod oracle;
+mod stuck;
 mod workload;
 mod world;
 
@@ -39,6 +40,7 @@ fn count_reloads(seed: u64, plan: Plan) -> Result<(BTreeSet<String>, u64), Strin
     world.settings.databases = world::DATABASES;
     world.settings.strict_order = !plan.relaxed;
     world.settings.active_expire = !plan.lazy_expiry;
+    world.settings.commit_timeout_ms = plan.commit_timeout_ms;
     let mut clients = Clients::new(plan.mode);
     let mut oracle = Oracle { base: Default::default() };
     let mut shards = plan.shards;
@@ -139,7 +141,9 @@ fn finish(world: &mut World, clients: &mut Clients, oracle: &Oracle, plan: &Plan
     work(world, clients, oracle, &Plan { crash_at_operation: None, ..plan.clone() }, 1500)?;
     // What stands still goes on before the stop.
     everyone_is_answered(world, clients, &Plan { reloads: false, ..plan.clone() })?;
-    if !world.logged || clients.pending_log.is_some() {
+    let patient = |shard: &mut shards::shard::Shard| shard.settings.commit_timeout_ms = workload::PATIENT_MS;
+    world.shards.iter_mut().for_each(patient);
+    if !world.shards[0].coordinator().expect("shard 0").logging() || clients.pending_log.is_some() {
         // As SHUTDOWN does where nothing is logged.
         world.shards[0].start_job(u64::MAX - 1, Job::Snapshot { format: plan.format, start_log: false });
     }

@@ -459,6 +459,21 @@ impl World {
         Some((cuts, contents(&keyspaces)))
     }
 
+    /// The manifest on the disk.
+    pub fn written_manifest(&self) -> Manifest {
+        match look(&self.disk, &self.options(self.shards.len() as u16)).expect("a manifest") {
+            Found::Manifest(manifest) => *manifest,
+            _ => panic!("no manifest"),
+        }
+    }
+
+    /// Files of bases that neither the manifest names nor a shard writes.
+    pub fn leftover_bases(&self) -> usize {
+        let listed = self.written_manifest().files();
+        let is_leftover = |(path, _): &(String, usize)| path.contains("/base-") && !listed.contains(path);
+        self.disk.files().iter().filter(|file| is_leftover(file)).count()
+    }
+
     pub fn is_ready(&self) -> bool {
         self.shards.iter().all(Shard::is_ready)
     }
