@@ -100,6 +100,7 @@ pub fn load(config: &Config, dir: &Path, shards: u16, hash_seed: u64) -> Result<
         names: names(config),
         base_format: if config.flag("aof-use-rdb-preamble") { BaseFormat::Rdb } else { BaseFormat::Commands },
         hash_seed,
+        limits: config.limits(),
         now_ms: now_ms(),
     };
     let begun = Instant::now();

@@ -44,6 +44,12 @@ impl Error {
         Error { kind: ErrorKind::Unsupported, ..Error::corrupt(path, offset, cause) }
     }
 
+    /// Says which key it is about.
+    pub fn of_key(mut self, key: &[u8]) -> Error {
+        self.cause = format!("key '{}': {}", key.escape_ascii(), self.cause);
+        self
+    }
+
     pub fn usage(path: impl Into<String>, cause: impl Into<String>) -> Error {
         Error { kind: ErrorKind::Usage, operation: "using", path: path.into(), offset: None, cause: cause.into() }
     }

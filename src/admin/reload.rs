@@ -10,7 +10,7 @@ use crate::journal;
 use crate::server::{Control, Question, Told};
 use crate::start::Threads;
 use shardis_tool::disk::StdDisk;
-use shards::keyspace::Keyspace;
+use shards::keyspace::{Keyspace, KeyspaceOptions};
 use shards::manifest::BaseFormat;
 use shards::recovery::read_back;
 use shards::shard::Shard;
@@ -69,12 +69,15 @@ impl Admin {
         }
         self.reloading = Some(reload);
         let shared = self.shared.clone();
-        let databases = self.config.number::<u32>("databases").min(u16::MAX as u32) as u16;
+        let options = KeyspaceOptions {
+            databases: self.config.number::<u32>("databases").min(u16::MAX as u32) as u16,
+            hash_seed: shared.hash_seed,
+            limits: self.config.limits(),
+        };
         let read = move || {
             let begun = Instant::now();
             let disk = StdDisk::new(&shared.dir);
-            let outcome =
-                read_back(&disk, shared.shards, databases, shared.hash_seed, &Threads).map_err(|error| error.to_string());
+            let outcome = read_back(&disk, shared.shards, options, &Threads).map_err(|error| error.to_string());
             if outcome.is_ok() {
                 journal::notice(&format!("DB reloaded: {:.3} seconds", begun.elapsed().as_secs_f64()));
             }

@@ -25,6 +25,7 @@ pub use set::set_error;
 pub use table::{DIRECTIVES, Directive, Meaning};
 
 use shards::commands::Names;
+use shards::types::Limits;
 use std::path::{Path, PathBuf};
 use table::find;
 
@@ -96,6 +97,23 @@ impl Config {
     pub fn number<N: std::str::FromStr>(&self, name: &str) -> N {
         let text = self.text(name);
         text.parse().unwrap_or_else(|_| panic!("directive '{name}' is '{text}', no number of this type"))
+    }
+
+    /// The thresholds of the compact encodings.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            hash_max_listpack_entries: self.number("hash-max-listpack-entries"),
+            hash_max_listpack_value: self.number("hash-max-listpack-value"),
+            list_max_listpack_size: self.number("list-max-listpack-size"),
+            set_max_intset_entries: self.number("set-max-intset-entries"),
+            set_max_listpack_entries: self.number("set-max-listpack-entries"),
+            set_max_listpack_value: self.number("set-max-listpack-value"),
+            zset_max_listpack_entries: self.number("zset-max-listpack-entries"),
+            zset_max_listpack_value: self.number("zset-max-listpack-value"),
+            hll_sparse_max_bytes: self.number("hll-sparse-max-bytes"),
+            stream_node_max_bytes: self.number("stream-node-max-bytes"),
+            stream_node_max_entries: self.number("stream-node-max-entries"),
+        }
     }
 
     /// Every line of a directive that is kept line by line, without its name.

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::journal;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
-use shards::commands::Session;
+use shards::commands::{EventClasses, Session};
 use shards::ids::{ConnId, ShardId};
 use shards::resp::{Limits, Parsed, RequestParser};
 use shards::shard::{DebugAccess, Shard, Submit};
@@ -110,6 +110,7 @@ impl Core {
         self.has_password = !config.text("requirepass").is_empty();
         let settings = &mut self.shard.settings;
         settings.strict_order = config.text("pipeline-order") == "strict";
+        settings.events = EventClasses::parse(config.text("notify-keyspace-events"));
         settings.commit_timeout_ms = config.number("commit-timeout-ms");
         settings.requirepass = config.text("requirepass").as_bytes().to_vec();
         settings.debug = match config.text("enable-debug-command") {
@@ -117,6 +118,7 @@ impl Core {
             "local" => DebugAccess::Local,
             _ => DebugAccess::No,
         };
+        self.shard.set_limits(config.limits());
         self.shard.keep_times(config.flag("latency-tracking"));
     }
 

@@ -14,18 +14,19 @@ use crate::{Verdict, say};
 use shards::disk::Disk;
 use shards::error::{Error, Result};
 use shards::ids::DbIndex;
-use shards::keyspace::Keyspace;
+use shards::keyspace::{Keyspace, KeyspaceOptions};
 use shards::manifest::{Base, BaseFile, BaseFormat, Manifest, PATH};
-use shards::rdb::aof::{encode_entry_as_commands, encode_select};
+use shards::rdb::aof::encode_select;
 use shards::rdb::bodies::{
     Body, BodyWriter, DbMeta, END_BYTES, ShardHeader, bodies_version, concatenate, file_end, merge_header, read_shard_header,
     sum_dbs,
 };
 use shards::rdb::format::{WRITE_VERSION_MIN, opcode};
-use shards::rdb::writer::{Compression, value_version};
+use shards::rdb::values::{Progress as Pieces, encode_commands_piece, value_version};
+use shards::rdb::writer::Compression;
 use shards::rdb::{Crc64, Reader};
 use shards::recovery::{Assume, Decision, FileSource, decide, load};
-use shards::types::Value;
+use shards::types::{Limits, Value};
 use std::path::PathBuf;
 
 pub enum Format {
@@ -211,7 +212,14 @@ fn encode(
 ) -> Result<Written> {
     let shards = manifest.generations.last().map(|generation| generation.shards);
     let shards = shards.or(manifest.base.as_ref().map(|base| base.files.len() as u16)).unwrap_or(1);
-    let keyspaces = load(&directory.disk, manifest, decision, shards, DATABASES, 0, &Threads)?;
+    let keyspaces = load(
+        &directory.disk,
+        manifest,
+        decision,
+        shards,
+        KeyspaceOptions { databases: DATABASES, hash_seed: 0, limits: Limits::default() },
+        &Threads,
+    )?;
     let survey = survey(&keyspaces, options.rdb_version.unwrap_or(u32::MAX));
     match &options.format {
         Format::Aof { preamble: false, .. } => encode_commands(&keyspaces, output)?,
@@ -325,20 +333,16 @@ fn encode_entry(
     expire_at_ms: Option<i64>,
     output: &mut Output,
 ) -> Result<()> {
-    let big = value.as_str().filter(|string| string.len() > WRITE_BYTES);
-    let Some(string) = big else {
-        body.entry(db, key, value, expire_at_ms);
-        return if body.pending_bytes() < WRITE_BYTES { Ok(()) } else { output.write(&body.take()) };
-    };
-    body.string_start(db, key, string.len() as u64, expire_at_ms);
-    let mut outcome = Ok(());
-    string.pieces(|piece| {
-        body.string_piece(piece);
-        if outcome.is_ok() && body.pending_bytes() >= WRITE_BYTES {
-            outcome = output.write(&body.take());
+    body.begin(db, key, value, expire_at_ms);
+    loop {
+        let done = body.piece(value);
+        if body.pending_bytes() >= WRITE_BYTES {
+            output.write(&body.take())?;
         }
-    });
-    outcome
+        if done {
+            return Ok(());
+        }
+    }
 }
 
 fn encode_commands(keyspaces: &[Keyspace], output: &mut Output) -> Result<()> {
@@ -346,12 +350,17 @@ fn encode_commands(keyspaces: &[Keyspace], output: &mut Output) -> Result<()> {
     each_database(keyspaces, |db| {
         encode_select(&mut out, db);
         each_entry(keyspaces, db, &mut |key, value, expire_at_ms| {
-            encode_entry_as_commands(&mut out, key, value, expire_at_ms);
-            if out.len() >= WRITE_BYTES {
-                output.write(&out)?;
-                out.clear();
+            let mut progress = Pieces::default();
+            loop {
+                let done = encode_commands_piece(&mut out, key, value, expire_at_ms, &mut progress);
+                if out.len() >= WRITE_BYTES {
+                    output.write(&out)?;
+                    out.clear();
+                }
+                if done {
+                    return Ok(());
+                }
             }
-            Ok(())
         })
     })?;
     output.write(&out)

@@ -65,6 +65,7 @@ fn options(shards: u16, load_truncated: bool) -> OpenOptions<'static> {
         names: shards::commands::Names::TABLE,
         base_format: BaseFormat::Rdb,
         hash_seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),
+        limits: shards::types::Limits::default(),
         now_ms: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64),
     }
 }

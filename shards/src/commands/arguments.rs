@@ -1,9 +1,10 @@
 //! What handlers share: reading arguments, Redis's error texts, answering with an error.
 
 use super::context::Ctx;
+use super::events::EventClasses;
 use crate::keyspace::Entry;
 use crate::resp::{INTEGER_TEXT_MAX, Reply, integer_text, parse_integer};
-use crate::types::{Str, Value};
+use crate::types::{Str, Typed, Value};
 use std::borrow::Cow;
 
 /// An error reply with its code in front.
@@ -48,32 +49,70 @@ pub fn check_string_len(ctx: &Ctx<'_>, size: usize, more: usize) -> Result<(), F
     if fits { Ok(()) } else { Err(TOO_LONG) }
 }
 
-/// The key's entry when it holds a string; None when there is no key. Counts no hit and no miss.
-pub fn find_string(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Option<Entry>, Failure> {
+/// The key's entry when it holds a value of this type; None when there is no key. Counts no hit and no miss.
+pub fn find_typed<T: Typed>(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Option<Entry>, Failure> {
     let entry = ctx.find(key);
-    string_only(ctx, entry)
+    of_type::<T>(ctx, entry)
 }
 
-/// As `find_string`, and counts a hit or a miss.
-pub fn read_string(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Option<Entry>, Failure> {
+/// As `find_typed`, and counts a hit or a miss.
+pub fn read_typed<T: Typed>(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Option<Entry>, Failure> {
     let entry = ctx.read(key);
-    string_only(ctx, entry)
+    of_type::<T>(ctx, entry)
 }
 
-fn string_only(ctx: &Ctx<'_>, entry: Option<Entry>) -> Result<Option<Entry>, Failure> {
+fn of_type<T: Typed>(ctx: &Ctx<'_>, entry: Option<Entry>) -> Result<Option<Entry>, Failure> {
     match entry {
-        Some(found) if ctx.keyspace.value(found).as_str().is_none() => Err(WRONG_TYPE),
+        Some(found) if T::of(ctx.keyspace.value(found)).is_none() => Err(WRONG_TYPE),
         entry => Ok(entry),
     }
 }
 
-/// The string of an entry that `find_string` or `read_string` gave.
+/// The value of an entry that `find_typed` or `read_typed` gave.
+pub fn typed<'c, T: Typed>(ctx: &'c Ctx<'_>, entry: Entry) -> &'c T {
+    T::of(ctx.keyspace.value(entry)).expect("the entry was checked to hold this type")
+}
+
+/// The same, to be changed. Counts as a change: ask only when it will be changed.
+pub fn typed_mut<'c, T: Typed>(ctx: &'c mut Ctx<'_>, entry: Entry) -> &'c mut T {
+    T::of_mut(ctx.keyspace.value_mut(entry)).expect("the entry was checked to hold this type")
+}
+
+/// The value of `entry`, or of a new key with `new` in it, to be changed.
+pub fn typed_to_change<'c, T: Typed>(
+    ctx: &'c mut Ctx<'_>,
+    key: &[u8],
+    entry: Option<Entry>,
+    new: impl FnOnce() -> T,
+) -> &'c mut T {
+    let entry = entry.unwrap_or_else(|| {
+        ctx.keyspace.insert(ctx.db, key, new().into_value(), None);
+        ctx.notify(EventClasses::NEW, "new", key);
+        ctx.keyspace.find(ctx.db, key).expect("it was just put there")
+    });
+    typed_mut(ctx, entry)
+}
+
+/// Removes an entry whose collection has become empty. States nothing: replaying what emptied it removes it too.
+pub fn remove_emptied(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry) {
+    ctx.keyspace.remove(entry);
+    ctx.notify(EventClasses::GENERIC, "del", key);
+}
+
+pub fn find_string(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Option<Entry>, Failure> {
+    find_typed::<Str>(ctx, key)
+}
+
+pub fn read_string(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Option<Entry>, Failure> {
+    read_typed::<Str>(ctx, key)
+}
+
 pub fn string_at<'c>(ctx: &'c Ctx<'_>, entry: Entry) -> &'c Str {
-    ctx.keyspace.value(entry).as_str().expect("the entry was checked to hold a string")
+    typed(ctx, entry)
 }
 
 pub fn string_at_mut<'c>(ctx: &'c mut Ctx<'_>, entry: Entry) -> &'c mut Str {
-    ctx.keyspace.value_mut(entry).as_str_mut().expect("the entry was checked to hold a string")
+    typed_mut(ctx, entry)
 }
 
 /// Answers the string of an entry as a bulk string, without copying a big value first.

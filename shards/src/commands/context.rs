@@ -1,6 +1,7 @@
 //! What a handler may use: one shard's keyspace, the time of the command, the reply, the effects, the session.
 
 use super::effects::Effects;
+use super::events::EventClasses;
 use crate::ids::{ConnId, DbIndex};
 use crate::keyspace::{Entry, Keyspace};
 use crate::resp::{Protocol, Reply};
@@ -77,6 +78,7 @@ impl<'a> Ctx<'a> {
         if self.may_expire {
             self.keyspace.remove(entry);
             self.effects.push(db, &[b"DEL", key]);
+            self.effects.notify(db, EventClasses::EXPIRED, "expired", key);
             self.stats.expired_keys += 1;
         }
         None
@@ -87,7 +89,10 @@ impl<'a> Ctx<'a> {
         let found = self.find(key);
         match found {
             Some(_) => self.stats.keyspace_hits += 1,
-            None => self.stats.keyspace_misses += 1,
+            None => {
+                self.stats.keyspace_misses += 1;
+                self.effects.notify(self.db, EventClasses::KEY_MISS, "keymiss", key);
+            }
         }
         found
     }
@@ -99,5 +104,11 @@ impl<'a> Ctx<'a> {
     /// States an effect in the command's database.
     pub fn effect(&mut self, args: &[&[u8]]) {
         self.effects.push(self.db, args);
+    }
+
+    /// Raises a keyspace notification in the command's database.
+    #[inline]
+    pub fn notify(&mut self, class: EventClasses, event: &'static str, key: &[u8]) {
+        self.effects.notify(self.db, class, event, key);
     }
 }

@@ -78,7 +78,7 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], increment: i64) -> Result<(), Failure> {
     let sum = old.checked_add(increment).ok_or("ERR increment or decrement would overflow")?;
     match entry {
         Some(entry) => *string_at_mut(ctx, entry) = Str::from_i64(sum),
-        None => drop(ctx.keyspace.insert(ctx.db, key, Value::Str(Str::from_i64(sum)), None)),
+        None => _ = ctx.keyspace.insert(ctx.db, key, Value::Str(Str::from_i64(sum)), None),
     }
     ctx.effect(&[b"INCRBY", key, NumberText::new(increment).bytes()]);
     ctx.reply.integer(sum);

@@ -1,5 +1,6 @@
 //! What a command changed, as RESP commands, ready for the log.
 
+use super::events::{Event, EventClasses};
 use crate::ids::DbIndex;
 
 /// Effects of one command (or one transaction's part) in order. One *effect* is one RESP command with its database.
@@ -11,6 +12,9 @@ pub struct Effects {
     count: u32,
     /// Nobody will read the bytes: they are not made.
     counts_only: bool,
+    /// Keyspace notifications of the same changes, of the classes asked for.
+    events: Vec<Event>,
+    watched: EventClasses,
 }
 
 /// Bytes in front of each effect: database u16 LE, length u32 LE.
@@ -51,6 +55,23 @@ impl Effects {
         self.bytes.clear();
         self.count = 0;
         self.counts_only = false;
+        self.events.clear();
+    }
+
+    /// `notify-keyspace-events`: which events are kept from now on.
+    pub fn watch(&mut self, classes: EventClasses) {
+        self.watched = classes;
+    }
+
+    #[inline]
+    pub fn notify(&mut self, db: DbIndex, class: EventClasses, name: &'static str, key: &[u8]) {
+        if self.watched.contains(class) {
+            self.events.push(Event { db, class, name, key: key.to_vec() });
+        }
+    }
+
+    pub fn events(&self) -> &[Event] {
+        &self.events
     }
 
     /// Until `clear`, effects are only counted: there is no log, and no other shard to send them to.
@@ -61,6 +82,7 @@ impl Effects {
     pub fn append(&mut self, other: &Effects) {
         self.bytes.extend_from_slice(&other.bytes);
         self.count += other.count;
+        self.events.extend_from_slice(&other.events);
     }
 
     /// The effects one after another: database and the RESP bytes.

@@ -100,7 +100,7 @@ fn rename_key(ctx: &mut Ctx<'_>, from: &[u8], to: &[u8], replace: bool) -> Resul
     }
     // Looked up again: deleting an expired `to` may have moved the entry.
     let entry = ctx.find(from).ok_or(NO_SUCH_KEY)?;
-    let (value, expire_at_ms) = ctx.keyspace.remove(entry);
+    let (value, expire_at_ms) = ctx.keyspace.take(entry);
     if ctx.gathered {
         // The two keys belong to different shards: each gets an effect that needs no other key.
         ctx.effect(&[b"DEL", from]);
@@ -177,7 +177,7 @@ fn move_key(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         }
         let moves = ctx.find(key).is_some() && ctx.find_in(to_db, key).is_none();
         if let (Some(entry), true) = (ctx.find(key), moves) {
-            let (value, expire_at_ms) = ctx.keyspace.remove(entry);
+            let (value, expire_at_ms) = ctx.keyspace.take(entry);
             ctx.keyspace.insert(to_db, key, value, expire_at_ms);
             ctx.effect(&[b"MOVE", key, args[2]]);
         }

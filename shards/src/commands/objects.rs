@@ -5,7 +5,8 @@ use super::context::Ctx;
 use super::keys::delete;
 use super::table::{Command, Home, Multi, Route, Run, Spec, flags};
 use crate::rdb::dump::RestoreError;
-use crate::rdb::writer::{Compression, encode_value};
+use crate::rdb::values::encode_value;
+use crate::rdb::writer::Compression;
 use crate::rdb::{dump_value, restore_value};
 use crate::types::{Str, Value};
 
@@ -158,7 +159,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         if ttl < 0 {
             return Err("ERR Invalid TTL value, must be >= 0".into());
         }
-        let value = restore_value(payload).map_err(|error| match error {
+        let value = restore_value(payload, ctx.keyspace.limits()).map_err(|error| match error {
             RestoreError::VersionOrChecksum => "ERR DUMP payload version or checksum are wrong",
             RestoreError::BadFormat => "ERR Bad data format",
         })?;

@@ -27,7 +27,7 @@ mod tests;
 mod walk;
 
 use crate::ids::{DbIndex, Lsn};
-use crate::types::Value;
+use crate::types::{Limits, Value};
 use gate::Gate;
 use hash::{KeyHasher, bend};
 use std::any::Any;
@@ -71,6 +71,14 @@ pub struct DbStats {
     pub expire_sum_ms: i128,
 }
 
+/// What a keyspace is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyspaceOptions {
+    pub databases: DbIndex,
+    pub hash_seed: u64,
+    pub limits: Limits,
+}
+
 pub struct Keyspace {
     /// Allocated on first use.
     dbs: Vec<Option<Box<Table>>>,
@@ -89,10 +97,16 @@ pub struct Keyspace {
     due_db: usize,
     /// The entry given out by `value_mut`, whose value's size is counted when the next change begins.
     open: Option<Entry>,
+    limits: Limits,
 }
 
 impl Keyspace {
     pub fn new(databases: DbIndex, hash_seed: u64) -> Keyspace {
+        Keyspace::with(KeyspaceOptions { databases, hash_seed, limits: Limits::default() })
+    }
+
+    pub fn with(options: KeyspaceOptions) -> Keyspace {
+        let KeyspaceOptions { databases, hash_seed, limits } = options;
         Keyspace {
             dbs: (0..databases).map(|_| None).collect(),
             hasher: KeyHasher::new(hash_seed),
@@ -104,7 +118,17 @@ impl Keyspace {
             discarded: Vec::new(),
             due_db: 0,
             open: None,
+            limits,
         }
+    }
+
+    /// The thresholds by which its collections choose their encoding.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     pub fn databases(&self) -> DbIndex {
@@ -198,22 +222,32 @@ impl Keyspace {
         }
     }
 
-    /// Sets value and expiry, whether the key exists or not; returns what it replaced.
-    pub fn insert(&mut self, db: DbIndex, key: &[u8], value: Value, expire_at_ms: Option<i64>) -> Option<(Value, Option<i64>)> {
+    /// Sets value and expiry, whether the key exists or not; true when it replaced another value, which is freed in steps.
+    pub fn insert(&mut self, db: DbIndex, key: &[u8], value: Value, expire_at_ms: Option<i64>) -> bool {
         let hash = self.hasher.hash(key);
         self.before_change(db, hash);
         let table = self.dbs[db as usize].get_or_insert_with(|| Box::new(Table::new()));
         match table.find(hash, key) {
-            Some((place, slot)) => Some(table.replace(place, slot, value, expire_at_ms)),
+            Some((place, slot)) => {
+                let (old, _) = table.replace(place, slot, value, expire_at_ms);
+                self.discard(old);
+                true
+            }
             None => {
                 table.insert_new(&self.hasher, hash, key, value, expire_at_ms);
-                None
+                false
             }
         }
     }
 
-    /// Takes the entry out. The caller decides how the value is freed.
-    pub fn remove(&mut self, entry: Entry) -> (Value, Option<i64>) {
+    /// Takes the entry out; its value is freed in steps.
+    pub fn remove(&mut self, entry: Entry) {
+        let (value, _) = self.take(entry);
+        self.discard(value);
+    }
+
+    /// Takes the entry out and gives it to the caller, who puts it back under another key.
+    pub fn take(&mut self, entry: Entry) -> (Value, Option<i64>) {
         self.before_change(entry.db, entry.hash);
         let table = table_mut(&mut self.dbs, entry.db);
         let removed = table.remove(entry.place, entry.slot as usize);
@@ -385,7 +419,8 @@ impl Keyspace {
 
     // --- Freeing in steps --------------------------------------------------------------------------------------------
 
-    /// Takes a value that was removed or replaced, to be freed by `reclaim` when it is big.
+    /// Takes a value that nobody needs any more, to be freed by `reclaim` when it is big.
+    #[inline]
     pub fn discard(&mut self, mut value: Value) {
         if !value.free_some(0) {
             self.discarded.push(value);

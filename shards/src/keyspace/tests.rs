@@ -134,16 +134,16 @@ impl Run {
 
     fn insert(&mut self, db: DbIndex) {
         let (key, value, expiry) = (self.key(), self.value(), self.expiry());
-        let old = self.keyspace.insert(db, &key, string(&value), expiry);
+        let replaced = self.keyspace.insert(db, &key, string(&value), expiry);
         let model_old = self.model[db as usize].insert(key, (value, expiry));
-        assert_eq!(old, model_old.map(|(value, expiry)| (string(value), expiry)));
+        assert_eq!(replaced, model_old.is_some());
         self.changes += 1;
     }
 
     fn remove(&mut self, db: DbIndex) {
         let key = self.key();
         let Some(entry) = self.keyspace.find(db, &key) else { return assert!(!self.model[db as usize].contains_key(&key)) };
-        let (value, expiry) = self.keyspace.remove(entry);
+        let (value, expiry) = self.keyspace.take(entry);
         let removed = self.model[db as usize].remove(&key).map(|(value, expiry)| (string(value), expiry));
         assert_eq!(Some((value, expiry)), removed);
         self.changes += 1;
@@ -434,7 +434,7 @@ fn due_goes_round_in_small_steps_and_finds_everything() {
         assert!(due.len() <= 20);
         for (db, key) in due {
             let entry = keyspace.find(db, &key).expect("due does not remove");
-            assert_eq!(keyspace.remove(entry).1, Some(100));
+            assert_eq!(keyspace.take(entry).1, Some(100));
             found += 1;
         }
         calls += 1;

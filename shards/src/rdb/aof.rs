@@ -13,7 +13,6 @@ use super::input::{Input, Source};
 use super::reader::{Item, Reader};
 use crate::error::{Error, Result};
 use crate::ids::DbIndex;
-use crate::types::Value;
 
 /// No line of an AOF is longer: counts, lengths, annotations.
 const LINE_BYTES_MAX: usize = 128;
@@ -303,23 +302,13 @@ pub fn encode_select(out: &mut Vec<u8>, db: DbIndex) {
     encode_command(out, &[b"SELECT", db.to_string().as_bytes()]);
 }
 
-/// Commands that make the entry in the selected database, where the key must not exist yet. Understood since Redis 6.2.
-pub fn encode_entry_as_commands(out: &mut Vec<u8>, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
-    match (value, expire_at_ms) {
-        (Value::Str(string), None) => encode_command(out, &[b"SET", key, &string.bytes()]),
-        (Value::Str(string), Some(at)) => {
-            encode_command(out, &[b"SET", key, &string.bytes(), b"PXAT", at.to_string().as_bytes()])
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::rdb::writer::{encode_entry, encode_header, encode_select_db};
     use crate::rdb::{bodies, crc64::Crc64};
-    use crate::types::Str;
+    use crate::types::{Str, Value};
 
     fn record(words: &str) -> Vec<u8> {
         let mut out = Vec::new();

@@ -17,9 +17,9 @@ use super::crc64::{Crc64, combine};
 use super::format::{CRC_BYTES, WRITE_VERSION_MIN};
 use super::input::Source;
 use super::reader::{Item, Reader};
+use super::values::{Progress, encode_piece, encode_value, type_of, value_version};
 use super::writer::{
-    Compression, encode_aux, encode_entry_start, encode_eof, encode_function, encode_header, encode_length, encode_resize_db,
-    encode_select_db, encode_value, type_of, value_version,
+    Compression, encode_aux, encode_entry_start, encode_eof, encode_function, encode_header, encode_resize_db, encode_select_db,
 };
 use crate::error::Result;
 use crate::ids::DbIndex;
@@ -73,8 +73,8 @@ pub struct BodyWriter {
     version: u32,
     dbs: Vec<DbMeta>,
     compression: Compression,
-    /// Bytes of a string begun by `string_start` that are still to come.
-    string_rest: u64,
+    /// Of the value begun.
+    unfinished: Option<Progress>,
 }
 
 impl BodyWriter {
@@ -87,7 +87,7 @@ impl BodyWriter {
             version: 0,
             dbs: Vec::new(),
             compression,
-            string_rest: 0,
+            unfinished: None,
         }
     }
 
@@ -97,22 +97,23 @@ impl BodyWriter {
         encode_value(&mut self.pending, value, self.compression);
     }
 
-    /// A string that is too big to be encoded in one step: `len` bytes must follow through `string_piece`.
-    pub fn string_start(&mut self, db: DbIndex, key: &[u8], len: u64, expire_at_ms: Option<i64>) {
-        self.start(db, expire_at_ms.is_some(), 1);
-        encode_entry_start(&mut self.pending, super::format::type_code::STRING, key, expire_at_ms, self.compression);
-        encode_length(&mut self.pending, len);
-        self.string_rest = len;
+    /// The beginning of a value that is too big to be encoded in one step. `piece` must follow, until it says that it was the last.
+    pub fn begin(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
+        self.start(db, expire_at_ms.is_some(), value_version(value));
+        encode_entry_start(&mut self.pending, type_of(value), key, expire_at_ms, self.compression);
+        self.unfinished = Some(Progress::default());
     }
 
-    pub fn string_piece(&mut self, piece: &[u8]) {
-        assert!(piece.len() as u64 <= self.string_rest, "more bytes than string_start announced");
-        self.pending.extend_from_slice(piece);
-        self.string_rest -= piece.len() as u64;
+    /// The next piece of the value begun; true when it was the last.
+    pub fn piece(&mut self, value: &Value) -> bool {
+        let mut progress = self.unfinished.take().expect("a value was begun");
+        let done = encode_piece(&mut self.pending, value, &mut progress, self.compression);
+        self.unfinished = (!done).then_some(progress);
+        done
     }
 
     fn start(&mut self, db: DbIndex, expires: bool, version: u32) {
-        assert_eq!(self.string_rest, 0, "the string before is not finished");
+        assert_eq!(self.unfinished, None, "the value before is not finished");
         if self.selected != Some(db) {
             encode_select_db(&mut self.pending, db);
             self.selected = Some(db);
@@ -138,7 +139,7 @@ impl BodyWriter {
 
     /// The last bytes, and what the whole body is.
     pub fn finish(mut self) -> (Vec<u8>, Body) {
-        assert_eq!(self.string_rest, 0, "the last string is not finished");
+        assert_eq!(self.unfinished, None, "the last value is not finished");
         let bytes = self.take();
         (bytes, Body { bytes: self.taken, crc: self.crc.value(), version: self.version, dbs: self.dbs })
     }
@@ -260,10 +261,11 @@ mod tests {
                 bytes.extend(writer.take());
             }
         }
-        writer.string_start(0, format!("big{shard}").as_bytes(), 6, None);
-        writer.string_piece(b"ab");
-        bytes.extend(writer.take());
-        writer.string_piece(b"cdef");
+        let big = Value::Str(Str::new(&[b'b'; 2_000_000]));
+        writer.begin(0, format!("big{shard}").as_bytes(), &big, None);
+        while !writer.piece(&big) {
+            bytes.extend(writer.take());
+        }
         let (rest, body) = writer.finish();
         bytes.extend(rest);
         assert_eq!((body.bytes, body.crc), (bytes.len() as u64, Crc64::of(&bytes)));

@@ -8,9 +8,11 @@
 
 use super::crc64::Crc64;
 use super::format::{CRC_BYTES, REDIS_VERSION_MAX, VALKEY_VERSION, WRITE_VERSION_MIN};
+use super::reader::Vendor;
 use super::reader::read_single_value;
-use super::writer::{Compression, encode_value, type_of, value_version};
-use crate::types::Value;
+use super::values::{encode_value, type_of, value_version};
+use super::writer::Compression;
+use crate::types::{Limits, Value};
 
 const VERSION_BYTES: usize = 2;
 
@@ -32,7 +34,7 @@ pub enum RestoreError {
     BadFormat,
 }
 
-pub fn restore_value(payload: &[u8]) -> Result<Value, RestoreError> {
+pub fn restore_value(payload: &[u8], limits: &Limits) -> Result<Value, RestoreError> {
     let (rest, crc) = payload.split_last_chunk::<CRC_BYTES>().ok_or(RestoreError::VersionOrChecksum)?;
     let (value, version) = rest.split_last_chunk::<VERSION_BYTES>().ok_or(RestoreError::VersionOrChecksum)?;
     let version = u16::from_le_bytes(*version) as u32;
@@ -40,5 +42,6 @@ pub fn restore_value(payload: &[u8]) -> Result<Value, RestoreError> {
     if !version_known || u64::from_le_bytes(*crc) != Crc64::of(rest) {
         return Err(RestoreError::VersionOrChecksum);
     }
-    read_single_value(value).map_err(|_| RestoreError::BadFormat)
+    let vendor = if version == VALKEY_VERSION { Vendor::Valkey } else { Vendor::Redis };
+    read_single_value(value, vendor, limits).map_err(|_| RestoreError::BadFormat)
 }

@@ -76,6 +76,11 @@ pub mod type_code {
     pub const STREAM_2: u8 = 19; // 10
     pub const SET_LISTPACK: u8 = 20; // 11
     pub const STREAM_3: u8 = 21; // 11
+    /// Redis: a hash with field expiries before 7.4 was finished. Valkey 9: its hash with field expiries.
+    pub const HASH_22: u8 = 22;
+    pub const HASH_LISTPACK_PRE_GA: u8 = 23; // Redis before 7.4 was finished
+    pub const HASH_TTL: u8 = 24; // 12, Redis only
+    pub const HASH_LISTPACK_TTL: u8 = 25; // 12, Redis only
 }
 
 /// First bytes of a length.

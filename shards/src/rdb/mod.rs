@@ -3,6 +3,7 @@
 //! | part | what |
 //! |---|---|
 //! | `format` | the RDB format: opcodes, type codes, lengths; stands here and nowhere else |
+//! | `values` | how each type of value is encoded, in pieces, and read |
 //! | `writer` | encodes entries, headers and the end into a buffer |
 //! | `reader` | yields the items of an RDB from any source of bytes |
 //! | `dump` | payloads of DUMP and RESTORE |
@@ -22,6 +23,7 @@ pub mod input;
 pub mod lzf;
 pub mod quoting;
 pub mod reader;
+pub mod values;
 pub mod writer;
 
 pub use crc64::Crc64;

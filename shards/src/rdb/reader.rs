@@ -3,12 +3,13 @@
 //! A file is good when: 1. its magic and version are known; 2. every item is whole and of a known kind; 3. it ends with EOF;
 //! 4. from version 5 on, the checksum behind EOF is 0 or that of all bytes before it. Bytes behind that are not looked at.
 
-use super::format::{self, CHECKSUM_SINCE, HEADER_BYTES, length, module_opcode, opcode, special, type_code};
+use super::format::{self, CHECKSUM_SINCE, HEADER_BYTES, length, module_opcode, opcode, special};
 use super::input::{Input, Source};
 use super::lzf;
+use super::values;
 use crate::error::{Error, Result};
 use crate::ids::DbIndex;
-use crate::types::{Str, Value};
+use crate::types::{Limits, Str, Value};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vendor {
@@ -53,6 +54,7 @@ pub struct Reader<S> {
     version: u32,
     db: DbIndex,
     ended: bool,
+    limits: Limits,
 }
 
 enum Length {
@@ -71,7 +73,7 @@ impl<S: Source> Reader<S> {
         let offset = input.offset();
         let header: [u8; HEADER_BYTES] = input.array()?;
         let (vendor, version) = parse_header(&header, input.path(), offset)?;
-        Ok(Reader { input, vendor, version, db: 0, ended: false })
+        Ok(Reader { input, vendor, version, db: 0, ended: false, limits: Limits::default() })
     }
 
     pub fn version(&self) -> u32 {
@@ -161,7 +163,7 @@ impl<S: Source> Reader<S> {
             code = self.input.u8()?;
         }
         let key = self.string()?;
-        let value = self.read_value(code, &key)?;
+        let value = values::read_value(self, code).map_err(|error| error.of_key(&key))?;
         Ok(Item::Entry { db: self.db, key, value, expire_at_ms })
     }
 
@@ -169,16 +171,27 @@ impl<S: Source> Reader<S> {
         Error::unsupported(self.input.path(), offset, format!("opcode {code} in an RDB of version {}", self.version))
     }
 
-    /// New types are added here.
-    fn read_value(&mut self, type_code: u8, key: &[u8]) -> Result<Value> {
-        let offset = self.input.offset();
-        match type_code {
-            type_code::STRING => self.str_value(),
-            _ => {
-                let cause = format!("value type {type_code} of key '{}' is not supported", key.escape_ascii());
-                Err(Error::unsupported(self.input.path(), offset, cause))
-            }
-        }
+    /// The error for a type code that is unknown, or that belongs to a module.
+    pub(super) fn unsupported_type(&self, code: u8) -> Error {
+        Error::unsupported(self.input.path(), self.input.offset(), format!("value type {code} is not supported"))
+    }
+
+    /// Damage at `offset`.
+    pub(super) fn corrupt(&self, offset: u64, cause: impl Into<String>) -> Error {
+        self.input.corrupt(offset, cause)
+    }
+
+    /// The thresholds by which collections choose their encoding.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        self.input.array()
     }
 
     fn module_aux(&mut self) -> Result<Item> {
@@ -209,7 +222,7 @@ impl<S: Source> Reader<S> {
         }
     }
 
-    fn plain_length(&mut self) -> Result<u64> {
+    pub(super) fn plain_length(&mut self) -> Result<u64> {
         let offset = self.input.offset();
         match self.length()? {
             Length::Plain(len) => Ok(len),
@@ -217,7 +230,8 @@ impl<S: Source> Reader<S> {
         }
     }
 
-    fn string(&mut self) -> Result<Vec<u8>> {
+    /// A string in any of its forms.
+    pub(super) fn string(&mut self) -> Result<Vec<u8>> {
         let offset = self.input.offset();
         match self.length()? {
             Length::Plain(len) => self.input.bytes(len),
@@ -236,7 +250,7 @@ impl<S: Source> Reader<S> {
     }
 
     /// A string's value is made from the buffer: most need no memory between.
-    fn str_value(&mut self) -> Result<Value> {
+    pub(super) fn str_value(&mut self) -> Result<Value> {
         let offset = self.input.offset();
         match self.length()? {
             Length::Plain(len) => {
@@ -259,12 +273,12 @@ impl<S: Source> Reader<S> {
 }
 
 /// The value of a DUMP payload: a type code and the value. Bytes behind it are an error.
-pub(super) fn read_single_value(payload: &[u8]) -> Result<Value> {
+pub(super) fn read_single_value(payload: &[u8], vendor: Vendor, limits: &Limits) -> Result<Value> {
     let (&type_code, value) = payload.split_first().ok_or_else(|| Error::corrupt("payload", 0, "empty"))?;
     let version = format::REDIS_VERSION_MAX;
     let input = Input::with_buffer(value, "payload", value.len().clamp(16, 16 * 1024));
-    let mut reader = Reader { input, vendor: Vendor::Redis, version, db: 0, ended: false };
-    let value = reader.read_value(type_code, b"")?;
+    let mut reader = Reader { input, vendor, version, db: 0, ended: false, limits: *limits };
+    let value = values::read_value(&mut reader, type_code)?;
     match reader.input.peek(1)?.len() {
         0 => Ok(value),
         _ => Err(reader.input.corrupt(reader.input.offset(), "bytes behind the value")),

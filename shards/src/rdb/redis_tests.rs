@@ -6,7 +6,7 @@ use super::bodies::{self, Body, BodyWriter};
 use super::writer::{Compression, encode_header};
 use super::{IoSource, Item, Reader};
 use crate::ids::DbIndex;
-use crate::types::{Str, Value};
+use crate::types::{Limits, Str, Value};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -292,7 +292,7 @@ fn dump_and_restore_work_in_both_directions_with_redis() {
         let value = Value::Str(Str::new(&bytes));
         assert_eq!(redis.call(&[b"RESTORE", &key, b"0", &super::dump_value(&value)]), b"OK");
         assert!(redis.call(&[b"GET", &key]) == bytes);
-        assert!(super::restore_value(&redis.call(&[b"DUMP", &key])) == Ok(value));
+        assert!(super::restore_value(&redis.call(&[b"DUMP", &key]), &Limits::default()) == Ok(value));
     }
 }
 
@@ -302,7 +302,7 @@ fn redis_loads_our_single_file_aof_with_equal_content() {
     let mut commands = Vec::new();
     for ((db, key), (value, expire)) in &content {
         aof::encode_select(&mut commands, *db);
-        aof::encode_entry_as_commands(&mut commands, key, &Value::Str(Str::new(value)), *expire);
+        super::values::encode_entry_as_commands(&mut commands, key, &Value::Str(Str::new(value)), *expire);
     }
     let mut preamble = merged_file(&content, 2, Compression::Lzf);
     aof::encode_select(&mut preamble, 2);

@@ -2,7 +2,7 @@ use super::format::type_code;
 use super::writer::*;
 use super::*;
 use crate::error::{ErrorKind, Result};
-use crate::types::{Str, Value};
+use crate::types::{Limits, Str, Value};
 
 fn string(bytes: &[u8]) -> Value {
     Value::Str(Str::new(bytes))
@@ -105,10 +105,10 @@ fn a_huge_claimed_length_takes_no_memory() {
 
 #[test]
 fn an_unknown_type_names_code_key_and_offset() {
-    let bytes = [&b"REDIS0011"[..], &[21, 3], b"abc", &[0]].concat();
-    let error = items(&bytes).expect_err("type 21");
+    let bytes = [&b"REDIS0011"[..], &[26, 3], b"abc", &[0]].concat();
+    let error = items(&bytes).expect_err("type 26");
     assert_eq!(error.kind, ErrorKind::Unsupported);
-    assert_eq!(error.to_string(), "reading test.rdb @ 14: value type 21 of key 'abc' is not supported");
+    assert_eq!(error.to_string(), "reading test.rdb @ 14: key 'abc': value type 26 is not supported");
 }
 
 #[test]
@@ -154,22 +154,22 @@ fn what_old_and_clustered_servers_write_besides_entries_is_understood() {
 fn dumped_values_are_restored_and_damaged_ones_refused() {
     for bytes in strings() {
         let payload = dump_value(&string(&bytes));
-        assert!(restore_value(&payload) == Ok(string(&bytes)));
+        assert!(restore_value(&payload, &Limits::default()) == Ok(string(&bytes)));
         for at in 0..payload.len().min(100) {
             let mut damaged = payload.clone();
             damaged[at] ^= 1;
-            assert_eq!(restore_value(&damaged), Err(dump::RestoreError::VersionOrChecksum));
+            assert_eq!(restore_value(&damaged, &Limits::default()), Err(dump::RestoreError::VersionOrChecksum));
         }
     }
-    assert_eq!(restore_value(b""), Err(dump::RestoreError::VersionOrChecksum));
+    assert_eq!(restore_value(b"", &Limits::default()), Err(dump::RestoreError::VersionOrChecksum));
 }
 
 #[test]
 fn payloads_of_redis_7_0_are_restored() {
     let number = b"\x00\xc0\n\n\x00n\x9fWE\x0e\xaec\xbb";
-    assert_eq!(restore_value(number), Ok(string(b"10")));
+    assert_eq!(restore_value(number, &Limits::default()), Ok(string(b"10")));
     let compressed = b"\x00\xc3\t@d\x01aa\xe0W\x00\x01aa\n\x00\xe8\xa3\xb5\x07\xb0m\xf2q";
-    assert_eq!(restore_value(compressed), Ok(string(&[b'a'; 100])));
+    assert_eq!(restore_value(compressed, &Limits::default()), Ok(string(&[b'a'; 100])));
 }
 
 #[test]

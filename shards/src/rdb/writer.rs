@@ -1,10 +1,11 @@
 //! Encodes RDB items at the end of a buffer. The caller writes the buffer out when it likes.
 
 use super::crc64::Crc64;
-use super::format::{WRITE_VERSION_MIN, length, opcode, special, type_code};
+use super::format::{WRITE_VERSION_MIN, length, opcode, special};
 use super::lzf;
+use super::values::{encode_value, type_of};
 use crate::ids::DbIndex;
-use crate::types::{Str, Value};
+use crate::types::Value;
 
 /// Longer strings are written as they are: compressing them needs the whole value in one piece and stalls the shard.
 pub const COMPRESS_BYTES_MAX: usize = 1024 * 1024;
@@ -19,13 +20,6 @@ pub enum Compression {
     #[default]
     Lzf,
     Off,
-}
-
-/// The lowest RDB version that can hold the value.
-pub fn value_version(value: &Value) -> u32 {
-    match value {
-        Value::Str(_) => 1,
-    }
 }
 
 /// Magic, version and AUX fields. Panics on a version that this module does not write.
@@ -86,28 +80,6 @@ pub fn encode_entry_start(out: &mut Vec<u8>, type_code: u8, key: &[u8], expire_a
     }
     out.push(type_code);
     encode_string(out, key, compression);
-}
-
-/// The type code under which `encode_value` writes this value.
-pub fn type_of(value: &Value) -> u8 {
-    match value {
-        Value::Str(_) => type_code::STRING,
-    }
-}
-
-pub fn encode_value(out: &mut Vec<u8>, value: &Value, compression: Compression) {
-    match value {
-        Value::Str(string) => encode_str(out, string, compression),
-    }
-}
-
-fn encode_str(out: &mut Vec<u8>, string: &Str, compression: Compression) {
-    if string.len() <= COMPRESS_BYTES_MAX {
-        encode_string(out, &string.bytes(), compression);
-    } else {
-        encode_length(out, string.len() as u64);
-        string.pieces(|piece| out.extend_from_slice(piece));
-    }
 }
 
 pub fn encode_string(out: &mut Vec<u8>, bytes: &[u8], compression: Compression) {

@@ -5,7 +5,7 @@ use crate::commands::{self, CommandStats, Ctx, Effects, iter_bytes};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::ids::{DbIndex, Lsn, ShardId, Slot};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, KeyspaceOptions};
 use crate::log::Record;
 use crate::log::reader::replay;
 use crate::manifest::{Base, BaseFile, BaseFormat, GenerationEntry, Manifest};
@@ -56,11 +56,10 @@ pub fn load(
     manifest: &Manifest,
     decision: &Decision,
     shards: u16,
-    databases: DbIndex,
-    hash_seed: u64,
+    options: KeyspaceOptions,
     parallel: &dyn Parallel,
 ) -> Result<Vec<Keyspace>> {
-    let empty = |count: u16| (0..count).map(|_| Keyspace::new(databases, hash_seed)).collect::<Vec<_>>();
+    let empty = |count: u16| (0..count).map(|_| Keyspace::with(options)).collect::<Vec<_>>();
     let mut keyspaces = match &manifest.base {
         Some(base) => {
             let mut keyspaces = empty(base.files.len() as u16);
@@ -75,13 +74,13 @@ pub fn load(
         if ends.records == 0 {
             continue;
         }
-        keyspaces = redistribute(keyspaces, generation.shards, databases, hash_seed);
+        keyspaces = redistribute(keyspaces, generation.shards, options);
         each_shard(&mut keyspaces, parallel, &|shard, keyspace| {
             let after = covered(manifest, generation, shard);
             replay_shard(disk, generation, shard, after, ends.ends[shard.0 as usize], keyspace)
         })?;
     }
-    Ok(redistribute(keyspaces, shards, databases, hash_seed))
+    Ok(redistribute(keyspaces, shards, options))
 }
 
 fn each_shard(
@@ -102,11 +101,11 @@ fn each_shard(
 }
 
 /// Moves every key to the shard that owns it now.
-pub fn redistribute(keyspaces: Vec<Keyspace>, shards: u16, databases: DbIndex, hash_seed: u64) -> Vec<Keyspace> {
+pub fn redistribute(keyspaces: Vec<Keyspace>, shards: u16, options: KeyspaceOptions) -> Vec<Keyspace> {
     if keyspaces.len() == shards as usize {
         return keyspaces;
     }
-    let mut spread: Vec<Keyspace> = (0..shards).map(|_| Keyspace::new(databases, hash_seed)).collect();
+    let mut spread: Vec<Keyspace> = (0..shards).map(|_| Keyspace::with(options)).collect();
     for mut keyspace in keyspaces {
         for (db, key, value, expire_at_ms) in keyspace.drain() {
             let owner = Slot::of_key(&key).shard(shards);
@@ -144,6 +143,7 @@ const BATCH_ENTRIES: usize = 16;
 fn load_rdb(disk: &dyn Disk, file: &BaseFile, keyspace: &mut Keyspace) -> Result<()> {
     let databases = keyspace.databases();
     let mut reader = Reader::new(FileSource::new(disk, &file.path), &file.path)?;
+    reader.set_limits(*keyspace.limits());
     let mut batch = Vec::with_capacity(BATCH_ENTRIES);
     let mut insert_all = |batch: &mut Vec<(DbIndex, Vec<u8>, Value, Option<i64>)>| {
         batch.iter().for_each(|(db, key, ..)| keyspace.warm(*db, key));

@@ -6,7 +6,7 @@ use crate::commands::Names;
 use crate::disk::{Disk, read_all};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{DbIndex, Generation, ShardId};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, KeyspaceOptions};
 use crate::log::FsyncMode;
 use crate::log::writer::shard_dir;
 use crate::manifest::{BYTES_MAX, Base, BaseFile, BaseFormat, GenerationEntry, Manifest, PATH, State, TEMPORARY_PATH};
@@ -14,6 +14,7 @@ use crate::rdb::aof::{AofEnd, AofItem, AofReader, Command, Cut, Part};
 use crate::rdb::aof_manifest::AofManifest;
 use crate::rdb::{Item, Reader};
 use crate::snapshot::write_whole;
+use crate::types::Limits;
 
 pub struct OpenOptions<'a> {
     pub shards: u16,
@@ -32,7 +33,14 @@ pub struct OpenOptions<'a> {
     /// `rename-command`: who wrote a standard AOF under these names can read it under them. What has none is read by the table's.
     pub names: Names,
     pub hash_seed: u64,
+    pub limits: Limits,
     pub now_ms: i64,
+}
+
+impl OpenOptions<'_> {
+    fn keyspace(&self) -> KeyspaceOptions {
+        KeyspaceOptions { databases: self.databases, hash_seed: self.hash_seed, limits: self.limits }
+    }
 }
 
 /// What a directory holds.
@@ -191,7 +199,7 @@ fn opened(keyspaces: Vec<Keyspace>, manifest: Manifest) -> Opened {
 
 fn reopen(disk: &dyn Disk, options: &OpenOptions<'_>, manifest: &Manifest, parallel: &dyn Parallel) -> Result<Opened> {
     let decision = decide(disk, manifest, options.assume)?;
-    let keyspaces = load(disk, manifest, &decision, options.shards, options.databases, options.hash_seed, parallel)?;
+    let keyspaces = load(disk, manifest, &decision, options.shards, options.keyspace(), parallel)?;
     let mut next = manifest.clone();
     // A generation without records of its own says nothing; its ends must be recorded otherwise.
     next.generations.retain_mut(|generation| {
@@ -214,7 +222,7 @@ pub fn import(disk: &dyn Disk, options: &OpenOptions<'_>, found: &Found) -> Resu
         Found::MultiPartAof { dir, manifest } => import_parts(disk, dir, manifest, &mut whole)?,
         Found::Nothing | Found::Manifest(_) => None,
     };
-    let mut keyspaces = redistribute(vec![whole.keyspace], options.shards, options.databases, options.hash_seed);
+    let mut keyspaces = redistribute(vec![whole.keyspace], options.shards, options.keyspace());
     let mut manifest = Manifest { next_base: 1, ..Manifest::default() };
     if *found != Found::Nothing {
         begin_import(disk)?;
@@ -235,7 +243,7 @@ struct Import {
 
 impl Import {
     fn new(options: &OpenOptions<'_>) -> Import {
-        let keyspace = Keyspace::new(options.databases, options.hash_seed);
+        let keyspace = Keyspace::with(options.keyspace());
         let (names, load_truncated) = (options.names.clone(), options.load_truncated);
         Import { keyspace, names, load_truncated, now_ms: options.now_ms, left_out: Vec::new() }
     }
@@ -276,6 +284,7 @@ pub fn write_base(
 
 fn import_rdb(disk: &dyn Disk, path: &str, import: &mut Import) -> Result<()> {
     let mut reader = Reader::new(FileSource::new(disk, path), path)?;
+    reader.set_limits(*import.keyspace.limits());
     while let Some(item) = reader.next_item()? {
         import_item(item, path, reader.offset(), import)?;
     }

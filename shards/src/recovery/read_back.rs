@@ -4,19 +4,12 @@ use super::decision::{Assume, decide};
 use super::load::{Parallel, load};
 use crate::disk::{Disk, read_all};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::DbIndex;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, KeyspaceOptions};
 use crate::manifest::{BYTES_MAX, Manifest, PATH};
 
 /// What a start after a kill at this moment would load. Reads only. An error when there is neither a base nor a log: an empty state
 /// would be what nobody has ever saved.
-pub fn read_back(
-    disk: &dyn Disk,
-    shards: u16,
-    databases: DbIndex,
-    hash_seed: u64,
-    parallel: &dyn Parallel,
-) -> Result<Vec<Keyspace>> {
+pub fn read_back(disk: &dyn Disk, shards: u16, options: KeyspaceOptions, parallel: &dyn Parallel) -> Result<Vec<Keyspace>> {
     let missing = |cause: &str| Error {
         kind: ErrorKind::Corrupt,
         operation: "reading back",
@@ -31,5 +24,5 @@ pub fn read_back(
     }
     // The page cache is what it was: this very process is alive.
     let decision = decide(disk, &manifest, Assume::ProcessCrash)?;
-    load(disk, &manifest, &decision, shards, databases, hash_seed, parallel)
+    load(disk, &manifest, &decision, shards, options, parallel)
 }

@@ -7,6 +7,7 @@
 use super::Shard;
 use crate::commands::{Command, CommandStats};
 use crate::snapshot::BaseWriter;
+use crate::types::Limits;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 
@@ -244,6 +245,11 @@ impl Shard {
     /// `latency-tracking`.
     pub fn keep_times(&mut self, keeps: bool) {
         self.calls.keeps_times = keeps;
+    }
+
+    /// The thresholds of the compact encodings, for what changes from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.keyspace.set_limits(limits);
     }
 
     /// Changes that no base holds.

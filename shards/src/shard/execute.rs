@@ -20,6 +20,7 @@ impl Shard {
     pub(super) fn run_handler(&mut self, call: &Call<'_>, out: &mut Vec<u8>) -> Lsn {
         self.calls.ran(call.command);
         self.effects.clear();
+        self.effects.watch(self.settings.events);
         // Of a gathered command the lenders get their effects.
         if !self.log.enabled() && !call.gathered {
             self.effects.count_only();

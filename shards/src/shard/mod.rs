@@ -27,7 +27,7 @@ mod submit;
 pub use calls::{CallReport, Calls, CommandCalls};
 pub use submit::Submit;
 
-use crate::commands::{Command, CommandStats, Effects, Names, Session};
+use crate::commands::{Command, CommandStats, Effects, EventClasses, Names, Session};
 use crate::disk::{DiskOwner, DiskQueue, DiskRequest, DiskResult};
 use crate::ids::{ConnId, Generation, Lsn, Seq, ShardId};
 use crate::keyspace::Keyspace;
@@ -69,6 +69,8 @@ pub struct Settings {
     /// How long replies, changes of the log and bases wait for a disk that does not answer, before they become errors
     /// (`commit-timeout-ms`).
     pub commit_timeout_ms: i64,
+    /// `notify-keyspace-events`.
+    pub events: EventClasses,
 }
 
 /// Who may use DEBUG.
@@ -90,6 +92,7 @@ impl Default for Settings {
             active_expire: true,
             debug: DebugAccess::No,
             commit_timeout_ms: 10_000,
+            events: EventClasses::NONE,
         }
     }
 }

@@ -180,7 +180,7 @@ impl Shard {
         self.keyspace.begin_command(Lsn(0));
         for lent in &active.lent {
             let replaced = self.keyspace.insert(lent.db, &lent.key, lent.value.clone(), lent.expire_at_ms);
-            assert!(replaced.is_none(), "a lent key lives on another shard");
+            assert!(!replaced, "a lent key lives on another shard");
         }
         let args = active.transaction.part_of(self.id).expect("the executor is a participant");
         let needed = args.with(|args| {

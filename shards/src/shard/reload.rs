@@ -8,6 +8,7 @@ impl Shard {
     /// what was there. Every reply to come depends on all that has been written so far.
     pub fn replace_keyspace(&mut self, mut keyspace: Keyspace) -> Keyspace {
         assert!(self.paused && self.base.is_none(), "keys are replaced while everything stands still");
+        keyspace.set_limits(*self.keyspace.limits());
         keyspace.take_the_place_of(&self.keyspace, self.log.last_lsn());
         self.has_garbage = true;
         if !self.log.enabled() {
@@ -22,9 +23,7 @@ impl Shard {
         assert!(self.paused && self.base.is_none() && !self.log.enabled(), "keys are merged while everything stands still");
         self.keyspace.begin_command(self.log.last_lsn());
         for (db, key, value, expire_at_ms) in loaded.drain() {
-            if let Some((replaced, _)) = self.keyspace.insert(db, &key, value, expire_at_ms) {
-                self.keyspace.discard(replaced);
-            }
+            self.keyspace.insert(db, &key, value, expire_at_ms);
         }
     }
 

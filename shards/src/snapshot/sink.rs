@@ -4,21 +4,22 @@ use crate::ids::DbIndex;
 use crate::keyspace::WalkSink;
 use crate::log::format::crc64;
 use crate::manifest::BaseFormat;
-use crate::rdb::aof::{encode_entry_as_commands, encode_select};
+use crate::rdb::aof::encode_select;
 use crate::rdb::bodies::{Body, BodyWriter};
+use crate::rdb::values::{Progress, encode_commands_piece, encode_entry_as_commands};
 use crate::rdb::writer::Compression;
 use crate::types::Value;
 use std::any::Any;
 use std::collections::VecDeque;
 
-/// Values above this are saved in pieces, after the small ones.
-pub const BIG_VALUE_BYTES: usize = 64 * 1024;
-
+/// A value that is saved in pieces, after the small ones.
 pub struct BigEntry {
     pub db: DbIndex,
     pub key: Vec<u8>,
     pub value: Value,
     pub expire_at_ms: Option<i64>,
+    /// None: not begun.
+    progress: Option<Progress>,
 }
 
 /// Entries encoded in the base's format, one after another.
@@ -45,6 +46,28 @@ impl Encoder {
                     *selected = Some(db);
                 }
                 encode_entry_as_commands(out, key, value, expire_at_ms);
+            }
+        }
+    }
+
+    /// The next piece of a big entry; true when it was the last.
+    pub fn piece(&mut self, entry: &mut BigEntry) -> bool {
+        let BigEntry { db, key, value, expire_at_ms, progress } = entry;
+        let begins = progress.is_none();
+        let progress = progress.get_or_insert_default();
+        match self {
+            Encoder::Rdb(body) => {
+                if begins {
+                    body.begin(*db, key, value, *expire_at_ms);
+                }
+                body.piece(value)
+            }
+            Encoder::Commands { out, db: selected, .. } => {
+                if *selected != Some(*db) {
+                    encode_select(out, *db);
+                    *selected = Some(*db);
+                }
+                encode_commands_piece(out, key, value, *expire_at_ms, progress)
             }
         }
     }
@@ -93,9 +116,8 @@ pub struct BaseSink {
 impl WalkSink for BaseSink {
     fn entry(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
         self.entries += 1;
-        // A commands file has one body only: its big values are encoded whole, from the clone, when their turn comes.
-        if value.as_str().is_some_and(|s| s.len() > BIG_VALUE_BYTES) {
-            self.big.push_back(BigEntry { db, key: key.to_vec(), value: value.clone(), expire_at_ms });
+        if value.is_big() {
+            self.big.push_back(BigEntry { db, key: key.to_vec(), value: value.clone(), expire_at_ms, progress: None });
         } else {
             self.encoder.entry(db, key, value, expire_at_ms);
         }

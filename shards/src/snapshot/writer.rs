@@ -1,6 +1,6 @@
 //! Writes one shard's file of a base in small steps.
 
-use super::sink::{BIG_VALUE_BYTES, BaseSink, BigEntry, Encoder};
+use super::sink::{BaseSink, BigEntry, Encoder};
 use crate::disk::{DiskOp, DiskOwner, DiskQueue, FileId, WriteMode};
 use crate::ids::{DbIndex, Lsn, ShardId};
 use crate::keyspace::{Keyspace, WalkProgress};
@@ -31,7 +31,6 @@ enum Phase {
     Big {
         encoder: Encoder,
         rest: VecDeque<BigEntry>,
-        piece_at: usize,
     },
     /// All bytes are handed out; waiting for the writes.
     Writing {
@@ -142,7 +141,7 @@ impl BaseWriter {
         }
         match self.phase.take() {
             Some(Phase::Small) => self.step_small(keyspace, disk),
-            Some(Phase::Big { encoder, rest, piece_at }) => self.step_big(encoder, rest, piece_at, disk),
+            Some(Phase::Big { encoder, rest }) => self.step_big(encoder, rest, keyspace, disk),
             other => self.phase = other,
         }
     }
@@ -167,35 +166,28 @@ impl BaseWriter {
                 let (bytes, body) = sink.encoder.finish();
                 self.bodies.push(body);
                 self.write(bytes, disk);
-                Phase::Big { encoder: Encoder::Rdb(Box::new(BodyWriter::new(Compression::Off))), rest: sink.big, piece_at: 0 }
+                Phase::Big { encoder: Encoder::Rdb(Box::new(BodyWriter::new(Compression::Off))), rest: sink.big }
             }
-            BaseFormat::Commands => Phase::Big { encoder: sink.encoder, rest: sink.big, piece_at: 0 },
+            BaseFormat::Commands => Phase::Big { encoder: sink.encoder, rest: sink.big },
         });
     }
 
-    fn step_big(&mut self, mut encoder: Encoder, mut rest: VecDeque<BigEntry>, mut piece_at: usize, disk: &mut DiskQueue) {
-        let Some(entry) = rest.front() else {
+    fn step_big(&mut self, mut encoder: Encoder, mut rest: VecDeque<BigEntry>, keyspace: &mut Keyspace, disk: &mut DiskQueue) {
+        let Some(entry) = rest.front_mut() else {
             let (bytes, body) = encoder.finish();
             self.bodies.push(body);
             self.write(bytes, disk);
             return self.finish(disk);
         };
-        let is_done = match &mut encoder {
-            Encoder::Rdb(body) => step_big_string(body, entry, &mut piece_at),
-            Encoder::Commands { .. } => {
-                encoder.entry(entry.db, &entry.key, &entry.value, entry.expire_at_ms);
-                true
-            }
-        };
-        if is_done {
-            rest.pop_front();
-            piece_at = 0;
+        if encoder.piece(entry) {
+            // The key may be gone: then this was the last to hold the value.
+            rest.pop_front().into_iter().for_each(|entry| keyspace.discard(entry.value));
         }
         if encoder.pending_bytes() >= WRITE_BYTES {
             let bytes = encoder.take();
             self.write(bytes, disk);
         }
-        self.phase = Some(Phase::Big { encoder, rest, piece_at });
+        self.phase = Some(Phase::Big { encoder, rest });
     }
 
     fn finish(&mut self, disk: &mut DiskQueue) {
@@ -314,18 +306,6 @@ impl Creation {
         }
         disk.push(DiskOwner::Snapshot, DiskOp::Remove { path: self.path });
     }
-}
-
-/// Encodes the next piece; true when the value is finished.
-fn step_big_string(body: &mut BodyWriter, entry: &BigEntry, piece_at: &mut usize) -> bool {
-    let string = entry.value.as_str().expect("only strings are big so far");
-    if *piece_at == 0 {
-        body.string_start(entry.db, &entry.key, string.len() as u64, entry.expire_at_ms);
-    }
-    let end = (*piece_at + BIG_VALUE_BYTES).min(string.len());
-    body.string_piece(&string.range(*piece_at, end));
-    *piece_at = end;
-    end == string.len()
 }
 
 fn sink_of(keyspace: &mut Keyspace) -> &mut BaseSink {

@@ -229,13 +229,13 @@ impl std::fmt::Debug for Str {
 }
 
 /// An integer's decimal form, on the stack.
-struct Decimal {
+pub(super) struct Decimal {
     text: [u8; DECIMAL_BYTES_MAX],
     start: usize,
 }
 
 impl Decimal {
-    fn new(value: i64) -> Decimal {
+    pub(super) fn new(value: i64) -> Decimal {
         let mut decimal = Decimal { text: [0; DECIMAL_BYTES_MAX], start: DECIMAL_BYTES_MAX };
         let mut left = value.unsigned_abs();
         loop {
@@ -256,13 +256,13 @@ impl Decimal {
         self.text[self.start] = digit;
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.text[self.start..]
     }
 }
 
 /// The value whose decimal form is exactly `text`: no plus sign, no leading zeros, no "-0", no blanks.
-fn parse_i64(text: &[u8]) -> Option<i64> {
+pub(super) fn parse_i64(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),

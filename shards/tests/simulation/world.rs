@@ -4,6 +4,7 @@ use crate::disk::{CRASH, CrashKind, SimDisk};
 use shards::commands::{Session, iter_bytes};
 use shards::disk::{DiskOp, DiskOwner, DiskRequest};
 use shards::ids::{ConnId, Generation, Lsn, Seq, ShardId};
+use shards::keyspace::KeyspaceOptions;
 use shards::log::FsyncMode;
 use shards::log::format::{FRAME_HEADER_BYTES, HEADER_BYTES, MAGIC, Record, decode_frame_header, take_record};
 use shards::log::writer::SegmentBytes;
@@ -11,7 +12,7 @@ use shards::manifest::{BaseFormat, Manifest};
 use shards::recovery::{Assume, Found, OpenOptions, Opened, Sequential, decide, load, look, open, read_back};
 use shards::shard::{Settings, Shard, Start};
 use shards::transaction::{Coordinator, Message};
-use shards::types::BIG_STRING_BYTES;
+use shards::types::{BIG_STRING_BYTES, Limits};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub const DATABASES: u16 = 2;
@@ -72,6 +73,8 @@ pub struct World {
     pub checked_base: u64,
 }
 
+const KEYSPACE: KeyspaceOptions = KeyspaceOptions { databases: DATABASES, hash_seed: 7, limits: Limits::DEFAULT };
+
 impl World {
     pub fn new(seed: u64, mode: FsyncMode, logged: bool) -> World {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -116,6 +119,7 @@ impl World {
             names: shards::commands::Names::TABLE,
             base_format: self.format,
             hash_seed: 7,
+            limits: Limits::default(),
             now_ms: self.now_ms,
         }
     }
@@ -197,7 +201,7 @@ impl World {
     /// While everything stands still: the files hold exactly what is in memory, and their keys are taken.
     pub fn reload(&mut self) {
         let count = self.shards.len() as u16;
-        let read = match read_back(&self.disk, count, DATABASES, 7, &Sequential) {
+        let read = match read_back(&self.disk, count, KEYSPACE, &Sequential) {
             Ok(keyspaces) => keyspaces,
             Err(error) if error.cause == "nothing has been saved yet" => return,
             Err(error) => panic!("reading back: {error}"),
@@ -453,7 +457,7 @@ impl World {
         let alone = Manifest { generations: Vec::new(), ..coordinator.manifest().clone() };
         let decision = decide(&self.disk, &alone, Assume::ProcessCrash).expect("no log to decide about");
         let shards = cuts.len() as u16;
-        let keyspaces = load(&self.disk, &alone, &decision, shards, DATABASES, 7, &Sequential).expect("a complete base");
+        let keyspaces = load(&self.disk, &alone, &decision, shards, KEYSPACE, &Sequential).expect("a complete base");
         self.checked_base = number;
         self.saw("a base compared with its cut");
         Some((cuts, contents(&keyspaces)))

@@ -1,0 +1,34 @@
+//! Lists in RDB files and as commands.
+
+use super::Progress;
+use crate::error::Result;
+use crate::rdb::format::type_code;
+use crate::rdb::input::Source;
+use crate::rdb::reader::Reader;
+use crate::rdb::writer::Compression;
+use crate::types::List;
+
+/// The lowest RDB version that can hold it.
+pub fn version(_list: &List) -> u32 {
+    1
+}
+
+/// The type code under which `encode` writes it.
+pub fn type_code(_list: &List) -> u8 {
+    type_code::LIST
+}
+
+/// Encodes the next piece; true when it was the last.
+pub fn encode(_out: &mut Vec<u8>, _list: &List, _progress: &mut Progress, _compression: Compression) -> bool {
+    unimplemented!()
+}
+
+/// The next commands that make it under a key that does not exist yet; true when they are the last.
+pub fn encode_commands(_out: &mut Vec<u8>, _key: &[u8], _list: &List, _progress: &mut Progress) -> bool {
+    unimplemented!()
+}
+
+/// Reads what stands behind one of its type codes.
+pub fn read<S: Source>(reader: &mut Reader<S>, code: u8) -> Result<List> {
+    Err(reader.unsupported_type(code))
+}
