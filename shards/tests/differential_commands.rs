@@ -27,12 +27,12 @@ struct Redis {
 }
 
 impl Redis {
-    fn start(name: &str) -> Redis {
+    fn start(peer: Peer, name: &str) -> Redis {
         let dir = std::env::temp_dir().join(format!("shardis-differential-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a temporary directory");
         // A socket in our own directory: a port could be taken by another test.
         let socket = dir.join("socket");
-        let child = Command::new("redis-server")
+        let child = Command::new(peer.program())
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--databases", &DATABASES.to_string()])
             .args([OsStr::new("--dir"), dir.as_os_str(), OsStr::new("--unixsocket"), socket.as_os_str()])
             .stdout(Stdio::null())
@@ -179,9 +179,10 @@ fn check(seed: u64, protocol: Protocol, gathered: bool) {
     // Other seeds: DIFFERENTIAL_SEED=1000 cargo test -p shards --test differential_commands
     let first: u64 = std::env::var("DIFFERENTIAL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let seed = first + seed;
-    let mut redis = Redis::start(&format!("{seed}"));
+    let peer = Peer::chosen();
+    let mut redis = Redis::start(peer, &format!("{seed}"));
     let mut handlers = Handlers::new();
-    let mut generator = Generator { random: fastrand::Rng::with_seed(seed), templates: TEMPLATES.to_vec() };
+    let mut generator = Generator { random: fastrand::Rng::with_seed(seed), templates: only(templates(peer)) };
     if protocol == Protocol::Resp3 {
         redis.run(&words("HELLO 3"));
         handlers.session.protocol = protocol;
@@ -192,11 +193,24 @@ fn check(seed: u64, protocol: Protocol, gathered: bool) {
             0 => restore_of_dump(&mut redis, &mut handlers, &mut generator),
             _ => generator.command(),
         };
-        let theirs = redis.run(&args);
         let ours = handlers.run(&args, gathered);
+        if let Some(mirror) = mirror(&args, &ours) {
+            for other in mirror.commands {
+                let theirs = redis.run(&other);
+                history.push(format!(
+                    "{}as {}-> {}",
+                    show_all(&args),
+                    show_all(&other),
+                    String::from_utf8_lossy(&theirs).escape_debug()
+                ));
+                assert!(theirs[0] != b'-', "seed {seed}, step {step}: {}", history.last().expect("just pushed"));
+            }
+            continue;
+        }
+        let theirs = redis.run(&args);
         history.push(format!("{}-> {}", show_all(&args), String::from_utf8_lossy(&theirs).escape_debug()));
         assert!(
-            same_reply(&args, &ours, &theirs, !gathered),
+            same_reply(peer, &args, &ours, &theirs, !gathered),
             "seed {seed}, step {step}: {}\n  ours:   {}\n  theirs: {}\nbefore:\n{}",
             show_all(&args),
             String::from_utf8_lossy(&ours).escape_debug(),
@@ -204,7 +218,7 @@ fn check(seed: u64, protocol: Protocol, gathered: bool) {
             history[history.len().saturating_sub(25)..].join("\n")
         );
     }
-    compare_states(&mut redis, &mut handlers, seed);
+    compare_states(peer, &mut redis, &mut handlers, seed);
     assert_eq!(replayed(&handlers.log), state(&handlers.keyspace), "seed {seed}: the effects lead to another state");
 }
 
@@ -218,20 +232,28 @@ fn restore_of_dump(redis: &mut Redis, handlers: &mut Handlers, generator: &mut G
     vec![b"RESTORE".to_vec(), generator.fill("K"), b"0".to_vec(), payload, b"REPLACE".to_vec()]
 }
 
-fn compare_states(redis: &mut Redis, handlers: &mut Handlers, seed: u64) {
+fn compare_states(peer: Peer, redis: &mut Redis, handlers: &mut Handlers, seed: u64) {
     for db in 0..DATABASES {
         for command in [format!("SELECT {db}"), "DBSIZE".to_string(), "KEYS *".to_string()] {
             let args = words(&command);
             let (ours, theirs) = (handlers.run(&args, false), redis.run(&args));
-            assert!(same_reply(&args, &ours, &theirs, true), "seed {seed}, database {db}: {command} differs at the end");
+            assert!(same_reply(peer, &args, &ours, &theirs, true), "seed {seed}, database {db}: {command} differs at the end");
         }
-        for key in 0..6 {
-            for command in ["TYPE", "GET", "PEXPIRETIME"] {
-                let args = words(&format!("{command} k{key}"));
+        let families = FAMILIES.iter().flat_map(|family| family.keys.iter().map(|key| key.to_string()));
+        for key in (0..6).map(|key| format!("k{key}")).chain(families) {
+            let of_families = FAMILIES.iter().flat_map(|family| family.state.iter().copied());
+            for command in ["TYPE K", "GET K", "PEXPIRETIME K"].into_iter().chain(of_families) {
+                let args: Args = words(command)
+                    .iter()
+                    .map(|word| if word == b"K" { key.clone().into_bytes() } else { word.clone() })
+                    .collect();
                 let (ours, theirs) = (handlers.run(&args, false), redis.run(&args));
                 assert!(
-                    same_reply(&args, &ours, &theirs, true),
-                    "seed {seed}, database {db}: {command} k{key} differs at the end"
+                    same_reply(peer, &args, &ours, &theirs, true),
+                    "seed {seed}, database {db}: {} differs at the end\n  ours:   {}\n  theirs: {}",
+                    show_all(&args),
+                    String::from_utf8_lossy(&ours).escape_debug(),
+                    String::from_utf8_lossy(&theirs).escape_debug()
                 );
             }
         }
@@ -256,7 +278,7 @@ fn replies_and_state_are_those_of_redis_when_keys_are_gathered_from_other_shards
 /// One by one, what random commands meet seldom.
 #[test]
 fn rare_cases_are_those_of_redis() {
-    let mut redis = Redis::start("rare");
+    let mut redis = Redis::start(Peer::Redis7_0, "rare");
     let mut handlers = Handlers::new();
     let dump = handlers.run(&words("SET k abc"), false);
     assert_eq!(redis.run(&words("SET k abc")), dump);
@@ -295,7 +317,7 @@ const OTHER_THAN_IN_7_0: &[&str] = &["command|getkeys", "command|getkeysandflags
 
 #[test]
 fn entries_of_the_table_are_those_of_redis() {
-    let mut redis = Redis::start("table");
+    let mut redis = Redis::start(Peer::Redis7_0, "table");
     let mut handlers = Handlers::new();
     for command in shards::commands::all().flat_map(|command| std::iter::once(command).chain(command.subcommands)) {
         let args = words(&format!("COMMAND INFO {}", command.name));

@@ -122,9 +122,18 @@ impl Default for ScanOptions<'_> {
 
 /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]: cursor and options, or Redis's error.
 pub fn parse_scan<'a>(args: &[&'a [u8]]) -> Result<(u64, ScanOptions<'a>), Failure> {
-    let cursor = std::str::from_utf8(args[1]).ok().and_then(|text| text.parse().ok()).ok_or("ERR invalid cursor")?;
+    parse_scan_from(&args[1..], true)
+}
+
+/// The same for the elements of one key, which have no types of their own: `words` begin at the cursor.
+pub fn parse_element_scan<'a>(words: &[&'a [u8]]) -> Result<(u64, ScanOptions<'a>), Failure> {
+    parse_scan_from(words, false)
+}
+
+fn parse_scan_from<'a>(words: &[&'a [u8]], typed: bool) -> Result<(u64, ScanOptions<'a>), Failure> {
+    let cursor = std::str::from_utf8(words[0]).ok().and_then(|text| text.parse().ok()).ok_or("ERR invalid cursor")?;
     let mut options = ScanOptions::default();
-    let mut rest = args[2..].iter();
+    let mut rest = words[1..].iter();
     while let Some(word) = rest.next() {
         let value = *rest.next().ok_or(SYNTAX)?;
         match () {
@@ -133,7 +142,7 @@ pub fn parse_scan<'a>(args: &[&'a [u8]]) -> Result<(u64, ScanOptions<'a>), Failu
                 _ => return Err(SYNTAX),
             },
             () if is(word, "MATCH") => options.pattern = Some(value),
-            () if is(word, "TYPE") => options.type_name = Some(value),
+            () if typed && is(word, "TYPE") => options.type_name = Some(value),
             () => return Err(SYNTAX),
         }
     }

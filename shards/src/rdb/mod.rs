@@ -9,6 +9,7 @@
 //! | `dump` | payloads of DUMP and RESTORE |
 //! | `bodies` | one shard's RDB file, and N of them merged into one `dump.rdb` without parsing entries |
 //! | `aof`, `aof_manifest` | a standard AOF: commands, RDB preamble, `appendonlydir` |
+//! | `old` | packed forms of old files |
 //! | `crc64`, `lzf`, `input`, `quoting` | what these are made of |
 //!
 //! This module never opens a file and never reads the clock: bytes arrive through `Source` and leave in a `Vec<u8>`.
@@ -21,6 +22,7 @@ pub mod dump;
 pub mod format;
 pub mod input;
 pub mod lzf;
+pub mod old;
 pub mod quoting;
 pub mod reader;
 pub mod values;

@@ -1,5 +1,6 @@
 //! One element of a collection: a member, a field, a field's value.
 
+use super::tree::{Item, Tree};
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 use std::cmp::Ordering;
 use std::ops::Deref;
@@ -106,6 +107,29 @@ pub fn element_hash(bytes: &[u8]) -> u64 {
     rapidhash_v3_seeded(bytes, &SECRETS)
 }
 
+/// Bits of a hash that are no part of a cursor: cursors stay below 2^52, exact in every client's numbers.
+const CURSOR_SHIFT: u32 = 12;
+
+/// One step of HSCAN, SSCAN and ZSCAN over a tree that is ordered by hash: visits about `count` items from `cursor` (0 = start)
+/// on and gives the next cursor, 0 = finished. A cursor is a place among the hashes, so an item that is there throughout is
+/// visited exactly once, whatever comes and goes meanwhile. Items that one cursor can't tell apart are visited together.
+pub fn scan_hashed<T: Item<Key = Hashed>>(tree: &Tree<T>, cursor: u64, count: usize, mut visit: impl FnMut(&T)) -> u64 {
+    if cursor >> (64 - CURSOR_SHIFT) != 0 {
+        return 0;
+    }
+    let rank = tree.rank(|key| key.hash.cmp(&(cursor << CURSOR_SHIFT)));
+    let (mut visited, mut last) = (0, None);
+    for item in tree.iter_from(rank) {
+        let place = item.key().hash >> CURSOR_SHIFT;
+        if visited >= count && last != Some(place) {
+            return place;
+        }
+        visit(item);
+        (visited, last) = (visited + 1, Some(place));
+    }
+    0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +146,49 @@ mod tests {
         assert!(Element::new(b"a") < Element::new(b"b"));
         assert!(Element::new(b"a") < Element::new(b"a\0"));
         assert!(Element::new(&[b'z'; 20]) > Element::new(b"a"));
+    }
+
+    #[derive(Clone)]
+    struct Member(Hashed);
+
+    impl Item for Member {
+        type Key = Hashed;
+
+        fn key(&self) -> &Hashed {
+            &self.0
+        }
+
+        fn heap_bytes(&self) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn a_scan_returns_what_is_there_throughout_exactly_once() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut tree = Tree::<Member>::new();
+        let member = |number: u32| Hashed::new(number.to_string().as_bytes());
+        let add = |tree: &mut Tree<Member>, number| drop(tree.insert(|key| key.cmp(&member(number)), Member(member(number))));
+        (0..2000).for_each(|number| add(&mut tree, number));
+        let (mut cursor, mut seen) = (0, vec![0; 2000]);
+        loop {
+            cursor = scan_hashed(&tree, cursor, 10, |item| {
+                let number: usize = std::str::from_utf8(&item.0.element).expect("digits").parse().expect("a number");
+                if number < 2000 {
+                    seen[number] += 1;
+                }
+            });
+            if cursor == 0 {
+                break;
+            }
+            for _ in 0..20 {
+                let number = random.u32(2000..9000);
+                add(&mut tree, number);
+                let gone = random.u32(2000..9000);
+                tree.remove(|key| key.cmp(&member(gone)));
+            }
+        }
+        assert!(seen.iter().all(|times| *times == 1));
+        assert_eq!(scan_hashed(&tree, u64::MAX, 10, |_| panic!("beyond all cursors")), 0);
     }
 }

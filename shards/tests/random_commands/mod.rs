@@ -7,6 +7,63 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub const DATABASES: u16 = 4;
 
+/// The real server that replies are compared with.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Peer {
+    /// Debian's redis-server.
+    Redis7_0,
+    /// Speaks Redis 7.2's commands.
+    Valkey8_1,
+    Redis8_2,
+}
+
+impl Peer {
+    /// `DIFFERENTIAL_PEER=valkey8|redis8`, otherwise Redis 7.0.
+    pub fn chosen() -> Peer {
+        match std::env::var("DIFFERENTIAL_PEER").as_deref() {
+            Ok("valkey8") => Peer::Valkey8_1,
+            Ok("redis8") => Peer::Redis8_2,
+            Ok(other) => panic!("DIFFERENTIAL_PEER={other}: valkey8 or redis8"),
+            Err(_) => Peer::Redis7_0,
+        }
+    }
+
+    /// Where `tests/install` has put it.
+    pub fn program(self) -> &'static str {
+        match self {
+            Peer::Redis7_0 => "redis-server",
+            Peer::Valkey8_1 => concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/bin/valkey-server-8"),
+            Peer::Redis8_2 => concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/bin/redis-server-8"),
+        }
+    }
+}
+
+/// The random commands of one family of types.
+pub struct Family {
+    /// `random_commands` explains the notation; words that begin with a colon are filled in by `fill`.
+    pub templates: &'static [&'static str],
+    /// Templates of commands and options that only newer servers have: from which one on.
+    pub newer: &'static [(Peer, &'static str)],
+    pub fill: fn(word: &str, random: &mut fastrand::Rng) -> Option<Vec<u8>>,
+    /// Whether two replies that are not the same bytes mean the same (order of unordered things, times). None: not this family's.
+    pub same: fn(peer: Peer, args: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> Option<bool>,
+    /// A command that chooses at random or by the clock runs here first; what the peer has to run to be in the same state, and
+    /// whether its reply is right given ours. None: the same command.
+    pub mirror: fn(args: &[Vec<u8>], ours: &[u8]) -> Option<Mirror>,
+    /// Commands that show the whole state of a key of these types, K stands for the key. Compared for every key at the end.
+    pub state: &'static [&'static str],
+    /// The keys that `fill` gives.
+    pub keys: &'static [&'static str],
+}
+
+/// What to run on the peer instead. Its reply is not compared, but must not be an error unless ours is.
+pub struct Mirror {
+    pub commands: Vec<Args>,
+}
+
+/// A family has a file of its own; its line stands here.
+pub static FAMILIES: &[&Family] = &[];
+
 pub type Args = Vec<Vec<u8>>;
 
 pub fn now_ms() -> i64 {
@@ -118,6 +175,27 @@ pub const TEMPLATES: &[&str] = &[
     "FOO K V",
 ];
 
+/// All templates that a peer knows: of strings and keys of any type, and of every family.
+pub fn templates(peer: Peer) -> Vec<&'static str> {
+    let families = FAMILIES.iter().flat_map(|family| {
+        let newer = family.newer.iter().filter(move |(since, _)| *since <= peer).map(|(_, template)| *template);
+        family.templates.iter().copied().chain(newer)
+    });
+    TEMPLATES.iter().copied().chain(families).collect()
+}
+
+/// Templates of one family only, by the beginning of a command's name (`DIFFERENTIAL_ONLY=H,OBJECT`): for long runs of it.
+pub fn only(templates: Vec<&'static str>) -> Vec<&'static str> {
+    let Ok(names) = std::env::var("DIFFERENTIAL_ONLY") else { return templates };
+    let names: Vec<&str> = names.split(',').collect();
+    templates.into_iter().filter(|template| names.iter().any(|name| template.starts_with(name))).collect()
+}
+
+/// What the peer must run after our reply, if not the same.
+pub fn mirror(args: &[Vec<u8>], ours: &[u8]) -> Option<Mirror> {
+    FAMILIES.iter().find_map(|family| (family.mirror)(args, ours))
+}
+
 /// Rare: it would keep the databases empty.
 const RARE_TEMPLATES: &[&str] = &["FLUSHDB [ASYNC|SYNC|FOO]", "FLUSHALL [ASYNC|SYNC]"];
 
@@ -166,6 +244,7 @@ impl Generator {
         let random = &mut self.random;
         let choose = |random: &mut fastrand::Rng, list: &[&str]| list[random.usize(..list.len())].to_string();
         let text = match word {
+            "K" if !FAMILIES.is_empty() && random.u8(..8) == 0 => return self.fill(":any"),
             "K" => format!("k{}", random.u8(..6)),
             "V" => {
                 let words = ["", "a", "abc", "hello world", "foobar", "12", "-7", "3.5", "ohmytext", "mynewtext", "\u{ff}\0x"];
@@ -204,6 +283,15 @@ impl Generator {
                 if kind == 'i' && random.u8(..6) == 0 { "i64".to_string() } else { format!("{kind}{bits}") }
             }
             "G" => choose(random, &["*", "k*", "k[1-3]", "k?", "*1", "[^k]*", "K1", "k\\1"]),
+            // Any key of any family, to meet values of the wrong type.
+            ":any" => {
+                let keys: Vec<&str> = FAMILIES.iter().flat_map(|family| family.keys.iter().copied()).collect();
+                if keys.is_empty() { "k0".to_string() } else { choose(random, &keys) }
+            }
+            word if word.starts_with(':') => {
+                let filled = FAMILIES.iter().find_map(|family| (family.fill)(word, random));
+                return filled.unwrap_or_else(|| panic!("no family fills in {word}"));
+            }
             word => word.to_string(),
         };
         text.into_bytes()
@@ -250,7 +338,13 @@ pub fn show_all(args: &[impl AsRef<[u8]>]) -> String {
 }
 
 /// Replies may differ where the clocks were read at different times, and where 7.2 differs from the 7.0 that is compared with.
-pub fn same_reply(args: &[Vec<u8>], ours: &[u8], theirs: &[u8], exact_encoding: bool) -> bool {
+pub fn same_reply(peer: Peer, args: &[Vec<u8>], ours: &[u8], theirs: &[u8], exact_encoding: bool) -> bool {
+    if ours == theirs {
+        return true;
+    }
+    if let Some(same) = FAMILIES.iter().find_map(|family| (family.same)(peer, args, ours, theirs)) {
+        return same;
+    }
     let name = args[0].to_ascii_uppercase();
     let number = |reply: &[u8]| std::str::from_utf8(reply).ok()?.strip_prefix(':')?.trim_end().parse::<i64>().ok();
     let sub_command = args.get(1).map(|word| word.to_ascii_uppercase()).unwrap_or_default();
