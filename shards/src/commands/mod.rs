@@ -22,6 +22,7 @@ mod expiry;
 mod expiry_time;
 mod glob;
 mod keys;
+mod lists;
 mod long_double;
 mod lookup;
 mod names;
@@ -52,6 +53,7 @@ static FAMILIES: &[&[Command]] = &[
     substrings::COMMANDS,
     bitmaps::COMMANDS,
     bitfield::COMMANDS,
+    lists::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     objects::COMMANDS,
