@@ -345,6 +345,9 @@ fn after_removal(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry) {
 fn lrem(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
         let count = integer(args[2])?;
+        if count == i64::MIN {
+            return Err(NOT_NEGATABLE);
+        }
         let Some(entry) = find_typed::<List>(ctx, args[1])? else {
             ctx.reply.integer(0);
             return Ok(());
@@ -396,9 +399,8 @@ fn ltrim(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
                 ctx.effect(&[b"LTRIM", args[1], args[2], args[3]]);
             }
             ctx.notify(EventClasses::LIST, "ltrim", args[1]);
-            if cuts {
-                after_removal(ctx, args[1], entry);
-            }
+            // Also when nothing was cut: what fits into a pack becomes one then.
+            after_removal(ctx, args[1], entry);
         }
         ctx.reply.ok();
         Ok(())
@@ -489,9 +491,12 @@ impl Wanted {
     }
 }
 
+const NOT_NEGATABLE: Failure =
+    Failure::Borrowed("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807");
+
 fn rank(text: &[u8]) -> Result<i64, Failure> {
     match integer(text)? {
-        i64::MIN => Err("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807".into()),
+        i64::MIN => Err(NOT_NEGATABLE),
         0 => Err(
             "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from \
                   the end of the list"

@@ -124,6 +124,11 @@ impl List {
         List(Form::Pack(Listpack::new()))
     }
 
+    /// A new list that is a tree already, to be filled by someone who calls `loaded` at the end.
+    pub fn to_load() -> List {
+        List(Form::Nodes(Box::new(Tree::new())))
+    }
+
     pub fn encoding_name(&self) -> &'static str {
         match &self.0 {
             Form::Pack(_) => "listpack",
@@ -215,7 +220,7 @@ impl List {
 
     // --- Changing ----------------------------------------------------------------------------------------------------
 
-    /// Whether these elements more are too many for a pack: then it becomes a tree before the first is added.
+    /// To be called before elements are added or exchanged: when all of them are too many for a pack, the list becomes a tree.
     pub fn make_room(&mut self, elements: &[&[u8]], limits: &Limits) {
         let Form::Pack(pack) = &self.0 else { return };
         let bytes: usize = elements.iter().map(|element| element.len()).sum();
@@ -240,7 +245,6 @@ impl List {
     }
 
     pub fn push(&mut self, end: End, bytes: &[u8], limits: &Limits) {
-        self.make_room(&[bytes], limits);
         match &mut self.0 {
             Form::Pack(pack) => push_into(pack, end, bytes),
             Form::Nodes(nodes) => {
@@ -265,7 +269,6 @@ impl List {
 
     /// Puts an element in front of the one at `index`, or at the end.
     pub fn insert(&mut self, index: usize, bytes: &[u8], limits: &Limits) {
-        self.make_room(&[bytes], limits);
         match &mut self.0 {
             Form::Pack(pack) => insert_into(pack, index, bytes),
             Form::Nodes(nodes) => insert_into_nodes(nodes, index, bytes, limits),
@@ -277,7 +280,6 @@ impl List {
     /// # Panics
     /// When there is none.
     pub fn set(&mut self, index: usize, bytes: &[u8], limits: &Limits) {
-        self.make_room(&[bytes], limits);
         match &mut self.0 {
             Form::Pack(pack) => pack.replace(pack.at(index).expect("the index is inside"), bytes),
             Form::Nodes(nodes) => {
@@ -516,6 +518,7 @@ mod tests {
                 let len = if random.u8(..10) == 0 { random.usize(..5000) } else { random.usize(..30) };
                 let new = vec![b'a' + random.u8(..26); len];
                 let at = random.usize(..=model.len());
+                list.make_room(&[&new], &limits);
                 match random.u8(..10) {
                     0 | 1 => (list.push(End::Left, &new, &limits), model.insert(0, new)).1,
                     2 | 3 => (list.push(End::Right, &new, &limits), model.push(new)).1,
@@ -547,9 +550,13 @@ mod tests {
     fn the_encoding_follows_the_limit_there_and_half_of_it_back() {
         let limits = Limits { list_max_listpack_size: 4, ..Limits::default() };
         let mut list = List::new();
-        (0..4).for_each(|_| list.push(End::Right, b"x", &limits));
+        let add = |list: &mut List, element: &[u8], limits: &Limits| {
+            list.make_room(&[element], limits);
+            list.push(End::Right, element, limits);
+        };
+        (0..4).for_each(|_| add(&mut list, b"x", &limits));
         assert_eq!(list.encoding_name(), "listpack");
-        list.push(End::Right, b"x", &limits);
+        add(&mut list, b"x", &limits);
         assert_eq!(list.encoding_name(), "quicklist");
         for left in [4, 3, 2] {
             assert_eq!(list.encoding_name(), "quicklist", "{left} and more");
@@ -558,15 +565,15 @@ mod tests {
         }
         assert_eq!((list.len(), list.encoding_name()), (2, "listpack"));
         let mut list = List::new();
-        list.push(End::Left, &[b'x'; 8181], &Limits::default());
+        add(&mut list, &[b'x'; 8181], &Limits::default());
         assert_eq!(list.encoding_name(), "listpack");
-        list.push(End::Left, b"x", &Limits::default());
+        add(&mut list, b"x", &Limits::default());
         assert_eq!(list.encoding_name(), "quicklist");
     }
 
     #[test]
     fn a_write_while_a_clone_is_held_copies_little() {
-        let mut list = List::new();
+        let mut list = List::to_load();
         (0..200_000).for_each(|i| list.push(End::Right, format!("element {i}").as_bytes(), &Limits::default()));
         let clone = list.clone();
         list.set(100_000, b"changed", &Limits::default());

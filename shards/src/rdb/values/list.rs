@@ -67,7 +67,7 @@ pub fn encode_commands(out: &mut Vec<u8>, key: &[u8], list: &List, progress: &mu
 pub fn read<S: Source>(reader: &mut Reader<S>, code: u8) -> Result<List> {
     let offset = reader.offset();
     let limits = *reader.limits();
-    let mut list = List::new();
+    let mut list = List::to_load();
     let mut push = |bytes: &[u8]| list.push(End::Right, bytes, &limits);
     match code {
         type_code::LIST => {
