@@ -21,6 +21,7 @@ mod events;
 mod expiry;
 mod expiry_time;
 mod glob;
+mod hyperloglogs;
 mod keys;
 mod lists;
 mod long_double;
@@ -53,6 +54,7 @@ static FAMILIES: &[&[Command]] = &[
     substrings::COMMANDS,
     bitmaps::COMMANDS,
     bitfield::COMMANDS,
+    hyperloglogs::COMMANDS,
     lists::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,

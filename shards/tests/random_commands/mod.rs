@@ -1,6 +1,7 @@
 //! Random commands from templates, and when a reply of ours is as good as one of Redis. Shared by the test of the handlers and that of the
 //! whole server.
 
+mod hyperloglogs;
 mod lists;
 
 use shards::resp::decode_command;
@@ -64,7 +65,7 @@ pub struct Mirror {
 }
 
 /// A family has a file of its own; its line stands here.
-pub static FAMILIES: &[&Family] = &[&lists::LISTS];
+pub static FAMILIES: &[&Family] = &[&hyperloglogs::HYPERLOGLOGS, &lists::LISTS];
 
 pub type Args = Vec<Vec<u8>>;
 
