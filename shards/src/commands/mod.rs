@@ -16,11 +16,13 @@ mod context;
 mod counters;
 mod databases;
 mod effects;
+mod elements;
 mod engine;
 mod events;
 mod expiry;
 mod expiry_time;
 mod glob;
+mod hashes;
 mod keys;
 mod long_double;
 mod lookup;
@@ -52,6 +54,7 @@ static FAMILIES: &[&[Command]] = &[
     substrings::COMMANDS,
     bitmaps::COMMANDS,
     bitfield::COMMANDS,
+    hashes::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     objects::COMMANDS,

@@ -1,12 +1,24 @@
 //! Hashes in RDB files and as commands.
+//!
+//! ```text
+//! HASH            pairs:length  (field:string value:string) …     what is written
+//! HASH_ZIPMAP     a zipmap as a string                            before Redis 2.6
+//! HASH_ZIPLIST    a ziplist as a string: field, value …           before Redis 7
+//! HASH_LISTPACK   a listpack as a string: field, value …
+//! ```
+//! `Progress::at` is the rank of the next pair.
 
-use super::Progress;
-use crate::error::Result;
+use super::{ELEMENTS_PER_COMMAND, PIECE_BYTES, Progress};
+use crate::error::{Error, Result};
+use crate::rdb::aof::encode_command;
 use crate::rdb::format::type_code;
 use crate::rdb::input::Source;
+use crate::rdb::old;
 use crate::rdb::reader::Reader;
-use crate::rdb::writer::Compression;
+use crate::rdb::writer::{Compression, encode_length, encode_string};
 use crate::types::Hash;
+use crate::types::hash::Seen;
+use crate::types::listpack::Listpack;
 
 /// The lowest RDB version that can hold it.
 pub fn version(_hash: &Hash) -> u32 {
@@ -19,16 +31,91 @@ pub fn type_code(_hash: &Hash) -> u8 {
 }
 
 /// Encodes the next piece; true when it was the last.
-pub fn encode(_out: &mut Vec<u8>, _hash: &Hash, _progress: &mut Progress, _compression: Compression) -> bool {
-    unimplemented!()
+pub fn encode(out: &mut Vec<u8>, hash: &Hash, progress: &mut Progress, compression: Compression) -> bool {
+    let start = out.len();
+    if progress.at == 0 {
+        encode_length(out, hash.len() as u64);
+    }
+    for (field, value) in hash.iter_from(progress.at) {
+        if out.len() - start >= PIECE_BYTES {
+            break;
+        }
+        field.with_bytes(|field| encode_string(out, field, compression));
+        value.with_bytes(|value| encode_string(out, value, compression));
+        progress.at += 1;
+    }
+    progress.at == hash.len()
 }
 
 /// The next commands that make it under a key that does not exist yet; true when they are the last.
-pub fn encode_commands(_out: &mut Vec<u8>, _key: &[u8], _hash: &Hash, _progress: &mut Progress) -> bool {
-    unimplemented!()
+pub fn encode_commands(out: &mut Vec<u8>, key: &[u8], hash: &Hash, progress: &mut Progress) -> bool {
+    let start = out.len();
+    while progress.at < hash.len() && out.len() - start < PIECE_BYTES {
+        let pairs: Vec<_> = hash
+            .iter_from(progress.at)
+            .take(ELEMENTS_PER_COMMAND)
+            .flat_map(|(field, value)| [field.bytes(), value.bytes()])
+            .collect();
+        progress.at += pairs.len() / 2;
+        let words = [&b"HSET"[..], key].into_iter().chain(pairs.iter().map(|word| &**word));
+        encode_command(out, &words.collect::<Vec<_>>());
+    }
+    progress.at == hash.len()
 }
 
 /// Reads what stands behind one of its type codes.
 pub fn read<S: Source>(reader: &mut Reader<S>, code: u8) -> Result<Hash> {
-    Err(reader.unsupported_type(code))
+    let offset = reader.offset();
+    let hash = match code {
+        type_code::HASH => return read_pairs(reader, offset),
+        type_code::HASH_ZIPMAP => {
+            let bytes = reader.string()?;
+            old::zipmap(&bytes).and_then(|pairs| hash_of(pairs.into_iter(), reader))
+        }
+        type_code::HASH_ZIPLIST => {
+            let bytes = reader.string()?;
+            old::ziplist(&bytes).and_then(|elements| hash_of(pairs_of(elements)?, reader))
+        }
+        type_code::HASH_LISTPACK => {
+            let bytes = reader.string()?;
+            Listpack::from_bytes(bytes).and_then(|pack| Hash::from_listpack(pack, reader.limits()))
+        }
+        _ => return Err(reader.unsupported_type(code)),
+    };
+    hash.ok_or_else(|| reader.corrupt(offset, "damaged packed hash, an empty one, or a field that is there twice"))
+}
+
+fn read_pairs<S: Source>(reader: &mut Reader<S>, offset: u64) -> Result<Hash> {
+    let pairs = reader.plain_length()?;
+    let (mut hash, mut seen) = (Hash::new(), Seen::new());
+    hash.expect(pairs.try_into().unwrap_or(usize::MAX), reader.limits());
+    for _ in 0..pairs {
+        let (field, value) = (reader.string()?, reader.string()?);
+        if !hash.push(&field, &value, reader.limits(), &mut seen) {
+            return Err(twice(reader, offset, &field));
+        }
+    }
+    if hash.is_empty() { Err(reader.corrupt(offset, "an empty hash")) } else { Ok(hash) }
+}
+
+fn twice<S: Source>(reader: &Reader<S>, offset: u64, field: &[u8]) -> Error {
+    reader.corrupt(offset, format!("field '{}' is there twice", field.escape_ascii()))
+}
+
+/// None: an odd number of elements.
+fn pairs_of(elements: Vec<Vec<u8>>) -> Option<impl Iterator<Item = (Vec<u8>, Vec<u8>)>> {
+    let even = elements.len().is_multiple_of(2);
+    let mut elements = elements.into_iter();
+    even.then(|| std::iter::from_fn(move || Some((elements.next()?, elements.next()?))))
+}
+
+/// None: no pair, or a field twice.
+fn hash_of<S: Source>(pairs: impl Iterator<Item = (Vec<u8>, Vec<u8>)>, reader: &Reader<S>) -> Option<Hash> {
+    let (mut hash, mut seen) = (Hash::new(), Seen::new());
+    for (field, value) in pairs {
+        if !hash.push(&field, &value, reader.limits(), &mut seen) {
+            return None;
+        }
+    }
+    (!hash.is_empty()).then_some(hash)
 }
