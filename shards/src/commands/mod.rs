@@ -29,6 +29,8 @@ mod lookup;
 mod names;
 mod objects;
 mod run;
+mod set_algebra;
+mod sets;
 mod strings;
 mod substrings;
 mod table;
@@ -55,6 +57,8 @@ static FAMILIES: &[&[Command]] = &[
     bitmaps::COMMANDS,
     bitfield::COMMANDS,
     hashes::COMMANDS,
+    sets::COMMANDS,
+    set_algebra::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     objects::COMMANDS,

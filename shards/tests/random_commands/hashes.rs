@@ -1,14 +1,7 @@
 //! Random commands on hashes.
 
 use super::unordered::{elements, unordered};
-use super::{Family, Mirror, Peer};
-
-/// A part of a template, sixteen times.
-macro_rules! sixteen {
-    ($part:literal) => {
-        concat!($part, $part, $part, $part, $part, $part, $part, $part, $part, $part, $part, $part, $part, $part, $part, $part)
-    };
-}
+use super::{Family, Mirror, Peer, sixteen};
 
 pub static FAMILY: Family = Family {
     templates: &[

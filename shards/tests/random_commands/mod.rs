@@ -2,6 +2,7 @@
 //! whole server.
 
 mod hashes;
+mod sets;
 mod unordered;
 
 use shards::resp::decode_command;
@@ -64,8 +65,16 @@ pub struct Mirror {
     pub commands: Vec<Args>,
 }
 
+/// A part of a template, sixteen times.
+macro_rules! sixteen {
+    ($part:literal) => {
+        concat!($part, $part, $part, $part, $part, $part, $part, $part, $part, $part, $part, $part, $part, $part, $part, $part)
+    };
+}
+pub(crate) use sixteen;
+
 /// A family has a file of its own; its line stands here.
-pub static FAMILIES: &[&Family] = &[&hashes::FAMILY];
+pub static FAMILIES: &[&Family] = &[&hashes::FAMILY, &sets::FAMILY];
 
 pub type Args = Vec<Vec<u8>>;
 
