@@ -24,6 +24,7 @@ mod expiry_time;
 mod glob;
 mod hashes;
 mod keys;
+mod lists;
 mod long_double;
 mod lookup;
 mod names;
@@ -59,6 +60,7 @@ static FAMILIES: &[&[Command]] = &[
     hashes::COMMANDS,
     sets::COMMANDS,
     set_algebra::COMMANDS,
+    lists::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     objects::COMMANDS,

@@ -4,6 +4,7 @@ use super::arguments::{Failure, SYNTAX, answer, integer, is, read_typed};
 use super::context::Ctx;
 use super::elements::EFFECT_ELEMENTS_MAX;
 use super::events::EventClasses;
+use super::lookup::counted_keys;
 use super::sets::set_at;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::keyspace::Entry;
@@ -129,9 +130,9 @@ fn sdiffstore(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 /// SINTERCARD numkeys key [key …] [LIMIT limit]
 fn sintercard(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
-        let keys = counted_keys(args)?;
-        let limit = parse_limit(&args[2 + keys.len()..])?;
-        let entries = read_sets(ctx, &args[2..2 + keys.len()])?;
+        let (keys, options) = args[2..].split_at(parse_number(args)?);
+        let limit = parse_limit(options)?;
+        let entries = read_sets(ctx, keys)?;
         let mut common = 0;
         each_common(&sets_of(ctx, &entries), |_| {
             common += 1;
@@ -142,13 +143,13 @@ fn sintercard(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     });
 }
 
-/// The keys behind their count, which is argument 1.
-fn counted_keys(args: &[&[u8]]) -> Result<Vec<usize>, &'static str> {
-    let count = parse_integer(args[1]).filter(|&count| count > 0).ok_or("ERR numkeys should be greater than 0")?;
-    if count as usize > args.len() - 2 {
-        return Err("ERR Number of keys can't be greater than number of args");
+/// The number of keys, which is argument 1.
+fn parse_number(args: &[&[u8]]) -> Result<usize, Failure> {
+    let number = parse_integer(args[1]).filter(|&number| number > 0).ok_or("ERR numkeys should be greater than 0")?;
+    if number as usize > args.len() - 2 {
+        return Err("ERR Number of keys can't be greater than number of args".into());
     }
-    Ok((2..2 + count as usize).collect())
+    Ok(number as usize)
 }
 
 /// 0: no limit.

@@ -81,9 +81,7 @@ fn same(peer: Peer, args: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> Option<bool
         b"SSCAN" => Some(same_scan(args, ours, theirs)),
         // 7.0 has no packed sets.
         // 7.0 has no packed sets, and chooses otherwise when it stores a result.
-        b"OBJECT" if peer == Peer::Redis7_0 && is_set_encoding(ours) && !args[2].starts_with(b"h") => {
-            Some(is_set_encoding(theirs))
-        }
+        b"OBJECT" if peer == Peer::Redis7_0 && is_set_encoding(ours) => Some(is_set_encoding(theirs)),
         _ => None,
     }
 }
