@@ -119,3 +119,75 @@ fn hash_of<S: Source>(pairs: impl Iterator<Item = (Vec<u8>, Vec<u8>)>, reader: &
     }
     (!hash.is_empty()).then_some(hash)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rdb::reader::{Vendor, read_single_value};
+    use crate::rdb::values::{encode_entry_as_commands, encode_piece, encode_value};
+    use crate::types::{Limits, Value};
+
+    fn value(code: u8, body: &[u8]) -> Option<Value> {
+        read_single_value(&[&[code], body].concat(), Vendor::Redis, &Limits::DEFAULT).ok()
+    }
+
+    /// A packed form as a string.
+    fn packed(code: u8, bytes: &[u8]) -> Option<Value> {
+        let mut body = Vec::new();
+        encode_length(&mut body, bytes.len() as u64);
+        value(code, &[&body, bytes].concat())
+    }
+
+    fn hash(pairs: &[(&str, &str)]) -> Option<Value> {
+        let mut hash = Hash::new();
+        pairs.iter().for_each(|(field, value)| assert!(hash.set(field.as_bytes(), value.as_bytes(), &Limits::DEFAULT)));
+        Some(Value::Hash(Box::new(hash)))
+    }
+
+    #[test]
+    fn old_forms_are_read() {
+        let zipmap = b"\x02\x03foo\x03\x00bar\x05hello\x05\x02worldxx\xff";
+        assert_eq!(packed(type_code::HASH_ZIPMAP, zipmap), hash(&[("foo", "bar"), ("hello", "world")]));
+        let ziplist = b"\x10\0\0\0\x0d\0\0\0\x02\0\0\x01a\x03\xf6\xff";
+        assert_eq!(packed(type_code::HASH_ZIPLIST, ziplist), hash(&[("a", "5")]));
+    }
+
+    #[test]
+    fn damaged_hashes_are_refused() {
+        assert_eq!(value(type_code::HASH, b"\x00"), None, "empty");
+        assert_eq!(value(type_code::HASH, b"\x02\x01a\x011\x01a\x012"), None, "a field twice");
+        assert_eq!(value(type_code::HASH, b"\x02\x01a\x011"), None, "too short");
+        assert_eq!(value(type_code::HASH, b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01a\x011"), None, "as many as can be claimed");
+        assert_eq!(packed(type_code::HASH_ZIPMAP, b"\x00\xff"), None, "empty");
+        assert_eq!(packed(type_code::HASH_ZIPMAP, b"\x02\x01a\x01\x00b\x01a\x01\x00b\xff"), None, "a field twice");
+        assert_eq!(packed(type_code::HASH_ZIPLIST, b"\x0e\0\0\0\x0a\0\0\0\x01\0\0\x01a\xff"), None, "an odd number");
+        let mut pack = Listpack::new();
+        pack.append(&[b"a", b"1", b"a", b"2"]);
+        assert_eq!(packed(type_code::HASH_LISTPACK, pack.as_bytes()), None, "a field twice");
+        assert_eq!(packed(type_code::HASH_LISTPACK, Listpack::new().as_bytes()), None, "empty");
+    }
+
+    #[test]
+    fn a_big_hash_is_encoded_in_pieces() {
+        let mut hash = Hash::new();
+        (0..20_000).for_each(|i| assert!(hash.set(i.to_string().as_bytes(), &[b'v'; 20], &Limits::DEFAULT)));
+        let value = Value::Hash(Box::new(hash));
+        let (mut whole, mut pieces) = (vec![type_code::HASH], vec![type_code::HASH]);
+        encode_value(&mut whole, &value, Compression::Lzf);
+        let mut progress = Progress::default();
+        loop {
+            let before = pieces.len();
+            let done = encode_piece(&mut pieces, &value, &mut progress, Compression::Lzf);
+            assert!(pieces.len() - before < PIECE_BYTES + 100);
+            if done {
+                break;
+            }
+        }
+        assert_eq!(whole, pieces);
+        assert_eq!(read_single_value(&pieces, Vendor::Redis, &Limits::DEFAULT).ok(), Some(value.clone()));
+        let mut commands = Vec::new();
+        encode_entry_as_commands(&mut commands, b"key", &value, None);
+        let heads = commands.windows(4).filter(|bytes| bytes == b"HSET").count();
+        assert_eq!(heads, 20_000_usize.div_ceil(ELEMENTS_PER_COMMAND));
+    }
+}

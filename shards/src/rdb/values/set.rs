@@ -88,3 +88,47 @@ fn read_members<S: Source>(reader: &mut Reader<S>, offset: u64) -> Result<Set> {
     }
     if set.is_empty() { Err(reader.corrupt(offset, "an empty set")) } else { Ok(set) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rdb::reader::{Vendor, read_single_value};
+    use crate::types::{Limits, Value};
+
+    fn value(code: u8, body: &[u8]) -> Option<Value> {
+        read_single_value(&[&[code], body].concat(), Vendor::Redis, &Limits::DEFAULT).ok()
+    }
+
+    /// A packed form as a string.
+    fn packed(code: u8, bytes: &[u8]) -> Option<Value> {
+        value(code, &[&[bytes.len() as u8], bytes].concat())
+    }
+
+    #[test]
+    fn every_form_gives_the_same_set() {
+        let mut set = Set::new();
+        [b"-1", b"07", b"12"].iter().for_each(|member| assert!(set.add(*member, &Limits::DEFAULT)));
+        let mut pack = Listpack::new();
+        pack.append(&[b"12", b"07", b"-1"]);
+        let expected = Some(Value::Set(Box::new(set)));
+        assert_eq!(value(type_code::SET, b"\x03\xc0\xff\x0207\x0212"), expected);
+        assert_eq!(packed(type_code::SET_LISTPACK, pack.as_bytes()), expected);
+        let ints = packed(type_code::SET_INTSET, b"\x02\0\0\0\x02\0\0\0\xff\xff\x0c\0").expect("an intset");
+        assert_eq!(value(type_code::SET, b"\x02\xc0\xff\xc0\x0c"), Some(ints.clone()));
+        assert_eq!(ints.encoding_name(), "intset");
+    }
+
+    #[test]
+    fn damaged_sets_are_refused() {
+        assert_eq!(value(type_code::SET, b"\x00"), None, "empty");
+        assert_eq!(value(type_code::SET, b"\x02\x01a\x01a"), None, "a member twice");
+        assert_eq!(value(type_code::SET, b"\x02\xc0\x05\x015"), None, "an integer twice");
+        assert_eq!(value(type_code::SET, b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01a"), None, "as many as can be claimed");
+        assert_eq!(packed(type_code::SET_INTSET, b"\x02\0\0\0\0\0\0\0"), None, "empty");
+        assert_eq!(packed(type_code::SET_INTSET, b"\x02\0\0\0\x02\0\0\0\x01\0\x01\0"), None, "an integer twice");
+        assert_eq!(packed(type_code::SET_LISTPACK, Listpack::new().as_bytes()), None, "empty");
+        let mut pack = Listpack::new();
+        pack.append(&[b"a", b"b", b"a"]);
+        assert_eq!(packed(type_code::SET_LISTPACK, pack.as_bytes()), None, "a member twice");
+    }
+}
