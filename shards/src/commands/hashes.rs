@@ -1,7 +1,7 @@
 //! Hashes: HSET, HGET and their relatives.
 
 use super::arguments::{
-    Failure, NOT_FLOAT, NumberText, answer, find_typed, integer, read_typed, remove_emptied, typed, typed_mut, typed_to_change,
+    Failure, NOT_FLOAT, NumberText, answer, find_typed, integer, read_typed, remove_emptied, typed_mut, typed_to_change,
 };
 use super::context::Ctx;
 use super::elements::{EFFECT_ELEMENTS_MAX, ElementScan, RandomCount, last_option, reply_scan, shows};
@@ -11,6 +11,7 @@ use super::lookup::wrong_number;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::keyspace::{Entry, Keyspace};
 use crate::resp::{Protocol, parse_integer};
+use crate::types::element::Element;
 use crate::types::listpack::Packed;
 use crate::types::{Hash, Typed};
 
@@ -114,13 +115,49 @@ pub static COMMANDS: &[Command] = &[
     .specs(&[Spec::at(1, "RO access")])
     .acl(&["read", "hash", "slow"])
     .tips(&["nondeterministic_output"])
-    .arguments("key cursor:integer [MATCH pattern] [COUNT count:integer]")
+    .arguments("key cursor:integer [MATCH pattern] [COUNT count:integer] [NOVALUES]")
     .doc("hash", "2.8.0", "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.", "Iterates over fields and values of a hash."),
 ];
 
 /// The hash of an entry that was checked to hold one. Of the keyspace alone, so that the reply can be written meanwhile.
-fn hash_at(keyspace: &Keyspace, entry: Entry) -> &Hash {
+pub fn hash_at(keyspace: &Keyspace, entry: Entry) -> &Hash {
     Hash::of(keyspace.value(entry)).expect("the entry was checked to hold a hash")
+}
+
+/// As `find_typed`, behind the removal of fields that have expired: what writing commands use.
+pub fn find_hash(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Option<Entry>, Failure> {
+    let entry = find_typed::<Hash>(ctx, key)?;
+    Ok(entry.and_then(|entry| remove_expired(ctx, key, entry)))
+}
+
+/// As `find_hash`, and counts a hit or a miss: what reading commands use.
+pub fn read_hash(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Option<Entry>, Failure> {
+    let entry = read_typed::<Hash>(ctx, key)?;
+    Ok(entry.and_then(|entry| remove_expired(ctx, key, entry)))
+}
+
+/// Removes the fields that have expired, and the hash with its last one, and states it. None: the hash is gone.
+fn remove_expired(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry) -> Option<Entry> {
+    let due = |ctx: &Ctx<'_>| {
+        let due = hash_at(ctx.keyspace, entry).expiries_from(0).take_while(|(_, at_ms)| *at_ms <= ctx.now_ms);
+        due.take(EFFECT_ELEMENTS_MAX).map(|(field, _)| Element::new(field)).collect::<Vec<_>>()
+    };
+    if ctx.replaying {
+        return Some(entry);
+    }
+    if !ctx.may_expire {
+        return hide_expired(ctx, entry);
+    }
+    loop {
+        let fields = due(ctx);
+        if fields.is_empty() {
+            return Some(entry);
+        }
+        let fields: Vec<&[u8]> = fields.iter().map(|field| &**field).collect();
+        if remove_fields(ctx, key, entry, &fields, "hexpired").emptied {
+            return None;
+        }
+    }
 }
 
 /// Sets fields of the hash of `entry`, or of a new one, and states it; gives the number of new fields.
@@ -158,15 +195,15 @@ fn set_all(ctx: &mut Ctx<'_>, args: &[&[u8]], command: &str) -> Result<usize, Fa
     if !args.len().is_multiple_of(2) {
         return Err(wrong_number(command).into());
     }
-    let entry = find_typed::<Hash>(ctx, args[1])?;
+    let entry = find_hash(ctx, args[1])?;
     Ok(set_pairs(ctx, args[1], entry, &args[2..], "hset"))
 }
 
 /// HSETNX key field value
 fn hsetnx(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
-        let entry = find_typed::<Hash>(ctx, args[1])?;
-        let absent = entry.is_none_or(|entry| !typed::<Hash>(ctx, entry).contains(args[2]));
+        let entry = find_hash(ctx, args[1])?;
+        let absent = entry.is_none_or(|entry| !hash_at(ctx.keyspace, entry).contains(args[2]));
         if absent {
             set_pairs(ctx, args[1], entry, &args[2..], "hset");
         }
@@ -178,7 +215,7 @@ fn hsetnx(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 /// HGET key field
 fn hget(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
-        let entry = read_typed::<Hash>(ctx, args[1])?;
+        let entry = read_hash(ctx, args[1])?;
         reply_value(ctx, entry, args[2]);
         Ok(())
     });
@@ -187,7 +224,7 @@ fn hget(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 /// HMGET key field [field …]
 fn hmget(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
-        let entry = read_typed::<Hash>(ctx, args[1])?;
+        let entry = read_hash(ctx, args[1])?;
         ctx.reply.array(args.len() - 2);
         args[2..].iter().for_each(|field| reply_value(ctx, entry, field));
         Ok(())
@@ -205,7 +242,7 @@ fn reply_value(ctx: &mut Ctx<'_>, entry: Option<Entry>, field: &[u8]) {
 /// HGETALL key
 fn hgetall(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
-        let entry = read_typed::<Hash>(ctx, args[1])?;
+        let entry = read_hash(ctx, args[1])?;
         ctx.reply.map(entry.map_or(0, |entry| hash_at(ctx.keyspace, entry).len()));
         for (field, value) in pairs(ctx.keyspace, entry) {
             field.with_bytes(|field| ctx.reply.bulk(field));
@@ -229,7 +266,7 @@ type Pair<'a> = (Packed<'a>, Packed<'a>);
 
 fn reply_list(ctx: &mut Ctx<'_>, key: &[u8], part: fn(Pair<'_>) -> Packed<'_>) {
     answer(ctx, |ctx| {
-        let entry = read_typed::<Hash>(ctx, key)?;
+        let entry = read_hash(ctx, key)?;
         ctx.reply.array(entry.map_or(0, |entry| hash_at(ctx.keyspace, entry).len()));
         for pair in pairs(ctx.keyspace, entry) {
             part(pair).with_bytes(|bytes| ctx.reply.bulk(bytes));
@@ -245,8 +282,8 @@ fn pairs(keyspace: &Keyspace, entry: Option<Entry>) -> impl Iterator<Item = Pair
 /// HDEL key field [field …]
 fn hdel(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
-        let removed = match find_typed::<Hash>(ctx, args[1])? {
-            Some(entry) => remove_fields(ctx, args[1], entry, &args[2..], "hdel"),
+        let removed = match find_hash(ctx, args[1])? {
+            Some(entry) => remove_fields(ctx, args[1], entry, &args[2..], "hdel").count,
             None => 0,
         };
         ctx.reply.integer(removed as i64);
@@ -254,12 +291,38 @@ fn hdel(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     });
 }
 
-/// Removes fields, and the hash with its last one, and states it; gives the number of those that were there.
-fn remove_fields(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry, fields: &[&[u8]], event: &'static str) -> usize {
-    let there = |field: &&&[u8]| typed::<Hash>(ctx, entry).contains(field);
+/// Takes expired fields out and states nothing: in the log they go on expiring, so nobody will ever see them either way.
+/// None: all have expired; then the hash stays as it is, because none may be empty.
+fn hide_expired(ctx: &mut Ctx<'_>, entry: Entry) -> Option<Entry> {
+    let now_ms = ctx.now_ms;
+    let hash = hash_at(ctx.keyspace, entry);
+    let due: Vec<Element> =
+        hash.expiries_from(0).take_while(|(_, at_ms)| *at_ms <= now_ms).map(|(field, _)| Element::new(field)).collect();
+    if due.len() == hash.len() {
+        return None;
+    }
+    if !due.is_empty() {
+        ctx.keyspace.reform(entry, |value| {
+            let hash = Hash::of_mut(value).expect("the entry was checked to hold a hash");
+            due.iter().for_each(|field| _ = hash.remove(field));
+        });
+    }
+    Some(entry)
+}
+
+pub struct Removed {
+    /// Fields that were there.
+    pub count: usize,
+    /// The last field is gone, and the hash with it.
+    pub emptied: bool,
+}
+
+/// Removes fields, and the hash with its last one, and states it.
+pub fn remove_fields(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry, fields: &[&[u8]], event: &'static str) -> Removed {
+    let there = |field: &&&[u8]| hash_at(ctx.keyspace, entry).contains(field);
     let fields: Vec<&[u8]> = fields.iter().filter(there).copied().collect();
     if fields.is_empty() {
-        return 0;
+        return Removed { count: 0, emptied: false };
     }
     let hash = typed_mut::<Hash>(ctx, entry);
     // A field named twice is there only once.
@@ -272,7 +335,7 @@ fn remove_fields(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry, fields: &[&[u8]], 
     if emptied {
         remove_emptied(ctx, key, entry);
     }
-    removed.len()
+    Removed { count: removed.len(), emptied }
 }
 
 /// HLEN key
@@ -293,7 +356,7 @@ fn hexists(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 /// Answers what `number` says of the hash, 0 when there is none.
 fn reply_number(ctx: &mut Ctx<'_>, key: &[u8], number: impl FnOnce(&Hash) -> usize) {
     answer(ctx, |ctx| {
-        let entry = read_typed::<Hash>(ctx, key)?;
+        let entry = read_hash(ctx, key)?;
         let number = entry.map_or(0, |entry| number(hash_at(ctx.keyspace, entry)));
         ctx.reply.integer(number as i64);
         Ok(())
@@ -304,17 +367,36 @@ fn reply_number(ctx: &mut Ctx<'_>, key: &[u8], number: impl FnOnce(&Hash) -> usi
 fn hincrby(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
         let (key, field, increment) = (args[1], args[2], integer(args[3])?);
-        let entry = find_typed::<Hash>(ctx, key)?;
+        let entry = find_hash(ctx, key)?;
         let old = match entry.and_then(|entry| hash_at(ctx.keyspace, entry).get(field)) {
             Some(Packed::Int(value)) => value,
             Some(Packed::Bytes(text)) => parse_integer(text).ok_or("ERR hash value is not an integer")?,
             None => 0,
         };
         let sum = old.checked_add(increment).ok_or("ERR increment or decrement would overflow")?;
-        set_pairs(ctx, key, entry, &[field, NumberText::new(sum).bytes()], "hincrby");
+        set_keeping_expiry(ctx, key, entry, &[field, NumberText::new(sum).bytes()], "hincrby");
         ctx.reply.integer(sum);
         Ok(())
     });
+}
+
+/// As `set_pairs` with one pair, and the field expires when it did before.
+fn set_keeping_expiry(ctx: &mut Ctx<'_>, key: &[u8], entry: Option<Entry>, pair: &[&[u8]; 2], event: &'static str) {
+    let expiry = entry.and_then(|entry| hash_at(ctx.keyspace, entry).expiry(pair[0]));
+    set_pairs(ctx, key, entry, pair, event);
+    if let (Some(entry), Some(at_ms)) = (entry, expiry) {
+        typed_mut::<Hash>(ctx, entry).set_expiry(pair[0], at_ms);
+        state_expiry(ctx, key, at_ms, &pair[..1]);
+    }
+}
+
+/// States when fields expire.
+pub fn state_expiry(ctx: &mut Ctx<'_>, key: &[u8], at_ms: i64, fields: &[&[u8]]) {
+    let at_ms = NumberText::new(at_ms);
+    for some in fields.chunks(EFFECT_ELEMENTS_MAX) {
+        let count = NumberText::new(some.len() as i64);
+        ctx.effect(&[&[b"HPEXPIREAT", key, at_ms.bytes(), b"FIELDS", count.bytes()], some].concat());
+    }
 }
 
 /// HINCRBYFLOAT key field increment
@@ -325,7 +407,7 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         if let LongDouble::Infinite { .. } = increment {
             return Err("ERR value is NaN or Infinity".into());
         }
-        let entry = find_typed::<Hash>(ctx, key)?;
+        let entry = find_hash(ctx, key)?;
         let old = match entry.and_then(|entry| hash_at(ctx.keyspace, entry).get(field)) {
             Some(value) => value.with_bytes(LongDouble::parse).ok_or("ERR hash value is not a float")?,
             None => LongDouble::ZERO,
@@ -333,7 +415,7 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         let sum = old.add(increment).ok_or("ERR increment would produce NaN or Infinity")?;
         // The result is stated, not the increment: another machine's arithmetic must not change it.
         let text = sum.text();
-        set_pairs(ctx, key, entry, &[field, text.as_bytes()], "hincrbyfloat");
+        set_keeping_expiry(ctx, key, entry, &[field, text.as_bytes()], "hincrbyfloat");
         ctx.reply.bulk(text.as_bytes());
         Ok(())
     });
@@ -346,7 +428,7 @@ fn hrandfield(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         let count = RandomCount::parse(count)?;
         let with_values = last_option(args, 3, "WITHVALUES")?;
         count.check_pairs(with_values)?;
-        let Some(entry) = read_typed::<Hash>(ctx, key)? else {
+        let Some(entry) = read_hash(ctx, key)? else {
             ctx.reply.array(0);
             return Ok(());
         };
@@ -368,7 +450,7 @@ fn hrandfield(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 }
 
 fn random_field(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<(), Failure> {
-    let Some(entry) = read_typed::<Hash>(ctx, key)? else {
+    let Some(entry) = read_hash(ctx, key)? else {
         ctx.reply.null();
         return Ok(());
     };
@@ -391,7 +473,7 @@ fn at_ranks<'h>(hash: &'h Hash, ranks: &[usize]) -> Vec<Pair<'h>> {
 fn hscan(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
         let mut scan = ElementScan::new(args)?;
-        let Some(entry) = read_typed::<Hash>(ctx, args[1])? else {
+        let Some(entry) = read_hash(ctx, args[1])? else {
             reply_scan(ctx, 0, &[]);
             return Ok(());
         };

@@ -21,6 +21,7 @@ mod engine;
 mod events;
 mod expiry;
 mod expiry_time;
+mod field_expiry;
 mod glob;
 mod hashes;
 mod keys;
@@ -58,6 +59,7 @@ static FAMILIES: &[&[Command]] = &[
     bitmaps::COMMANDS,
     bitfield::COMMANDS,
     hashes::COMMANDS,
+    field_expiry::COMMANDS,
     sets::COMMANDS,
     set_algebra::COMMANDS,
     lists::COMMANDS,

@@ -4,10 +4,12 @@
 //! |---|---|---|
 //! | `Pack` | within `hash-max-listpack-entries` and `-value`: field, value, field, value … | listpack |
 //! | `Table` | above: a tree ordered by the fields' hashes | hashtable |
+//! | `Expiring` | some field expires, or once did: one of the others, and when which field expires | listpackex, hashtable |
 //!
 //! As in Redis, a hash never becomes a `Pack` again.
 
 use super::element::{Element, Hashed, element_hash, scan_hashed};
+use super::field_expiry::Expiries;
 use super::limits::Limits;
 use super::listpack::{Elements, LISTPACK_BYTES_MAX, Listpack, Packed, Pos};
 use super::tree::{self, Item, Tree};
@@ -23,6 +25,14 @@ pub struct Hash(Form);
 enum Form {
     Pack(Listpack),
     Table(Box<Tree<Pair>>),
+    Expiring(Box<Expiring>),
+}
+
+#[derive(Clone, Debug)]
+struct Expiring {
+    /// A pack or a table.
+    fields: Hash,
+    expiries: Expiries,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +96,8 @@ impl Hash {
         match &self.0 {
             Form::Pack(_) => "listpack",
             Form::Table(_) => "hashtable",
+            Form::Expiring(expiring) if expiring.fields.is_compact() => "listpackex",
+            Form::Expiring(_) => "hashtable",
         }
     }
 
@@ -94,17 +106,23 @@ impl Hash {
             + match &self.0 {
                 Form::Pack(pack) => pack.heap_bytes(),
                 Form::Table(pairs) => size_of::<Tree<Pair>>() + pairs.heap_bytes(),
+                Form::Expiring(expiring) => size_of::<Expiries>() + expiring.fields.heap_bytes() + expiring.expiries.heap_bytes(),
             }
     }
 
     pub fn is_compact(&self) -> bool {
-        matches!(self.0, Form::Pack(_))
+        match &self.0 {
+            Form::Pack(_) => true,
+            Form::Table(_) => false,
+            Form::Expiring(expiring) => expiring.fields.is_compact(),
+        }
     }
 
     pub fn free_some(&mut self, parts: usize) -> bool {
         match &mut self.0 {
             Form::Pack(_) => true,
             Form::Table(pairs) => pairs.free_some(parts),
+            Form::Expiring(expiring) => expiring.fields.free_some(parts) && expiring.expiries.free_some(parts),
         }
     }
 
@@ -115,6 +133,7 @@ impl Hash {
         match &self.0 {
             Form::Pack(pack) => pack.len() / 2,
             Form::Table(pairs) => pairs.len(),
+            Form::Expiring(expiring) => expiring.fields.len(),
         }
     }
 
@@ -133,6 +152,7 @@ impl Hash {
                 let hash = element_hash(field);
                 pairs.find(|key| key.order(hash, field)).map(|pair| Packed::Bytes(&pair.value))
             }
+            Form::Expiring(expiring) => expiring.fields.get(field),
         }
     }
 
@@ -154,6 +174,7 @@ impl Hash {
         match &self.0 {
             Form::Pack(pack) => Pairs(Walk::Pack(pack.at(rank * 2).map(|pos| pack.iter_from(pos)))),
             Form::Table(pairs) => Pairs(Walk::Table(pairs.iter_from(rank))),
+            Form::Expiring(expiring) => expiring.fields.iter_from(rank),
         }
     }
 
@@ -167,6 +188,7 @@ impl Hash {
             Form::Table(pairs) => scan_hashed(pairs, cursor, count, |pair| {
                 visit(Packed::Bytes(&pair.field.element), Packed::Bytes(&pair.value));
             }),
+            Form::Expiring(expiring) => expiring.fields.scan(cursor, count, visit),
         }
     }
 
@@ -179,7 +201,7 @@ impl Hash {
         }
     }
 
-    /// True: the field is new.
+    /// True: the field is new. One that expired does so no more.
     pub fn set(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
         if let Form::Pack(pack) = &self.0
             && !fits(pack, field, value, limits)
@@ -195,6 +217,10 @@ impl Hash {
                 new
             }
             Form::Table(pairs) => insert(pairs, field, value),
+            Form::Expiring(expiring) => {
+                expiring.expiries.remove(field);
+                expiring.fields.set(field, value, limits)
+            }
         }
     }
 
@@ -212,10 +238,65 @@ impl Hash {
                 let hash = element_hash(field);
                 pairs.remove(|key| key.order(hash, field)).is_some()
             }
+            Form::Expiring(expiring) => {
+                expiring.expiries.remove(field);
+                expiring.fields.remove(field)
+            }
+        }
+    }
+
+    // --- Expiry of fields --------------------------------------------------------------------------------------------
+
+    /// Number of fields that expire.
+    pub fn expiring_len(&self) -> usize {
+        self.expiries().map_or(0, Expiries::len)
+    }
+
+    pub fn expiry(&self, field: &[u8]) -> Option<i64> {
+        self.expiries()?.get(field)
+    }
+
+    /// Fields that expire and when, from a rank among them on, the earliest first.
+    pub fn expiries_from(&self, rank: usize) -> impl Iterator<Item = (&[u8], i64)> {
+        self.expiries().into_iter().flat_map(move |expiries| expiries.iter_from(rank))
+    }
+
+    /// When the first field expires.
+    pub fn next_expiry(&self) -> Option<i64> {
+        self.expiries_from(0).next().map(|(_, at_ms)| at_ms)
+    }
+
+    fn expiries(&self) -> Option<&Expiries> {
+        match &self.0 {
+            Form::Expiring(expiring) => Some(&expiring.expiries),
+            _ => None,
+        }
+    }
+
+    /// # Panics
+    /// When there is no such field.
+    pub fn set_expiry(&mut self, field: &[u8], at_ms: i64) {
+        assert!(self.contains(field), "only a field that is there expires");
+        if !matches!(self.0, Form::Expiring(_)) {
+            let fields = std::mem::take(self);
+            self.0 = Form::Expiring(Box::new(Expiring { fields, expiries: Expiries::default() }));
+        }
+        let Form::Expiring(expiring) = &mut self.0 else { unreachable!("just made") };
+        expiring.expiries.set(field, at_ms);
+    }
+
+    /// False: the field did not expire.
+    pub fn persist(&mut self, field: &[u8]) -> bool {
+        match &mut self.0 {
+            Form::Expiring(expiring) => expiring.expiries.remove(field),
+            _ => false,
         }
     }
 
     fn make_table(&mut self) {
+        if let Form::Expiring(expiring) = &mut self.0 {
+            return expiring.fields.make_table();
+        }
         let Form::Pack(_) = &self.0 else { return };
         let mut table = Box::new(Tree::new());
         for (field, value) in self.iter() {
@@ -277,13 +358,14 @@ impl<'a> Iterator for Pairs<'a> {
     }
 }
 
-/// The same content; the encoding does not count.
+/// The same content, expiries included; the encoding does not count.
 impl PartialEq for Hash {
     fn eq(&self, other: &Hash) -> bool {
         let same = |field: Packed<'_>, value: Packed<'_>| {
             field.with_bytes(|field| other.get(field)).is_some_and(|there| there.bytes() == value.bytes())
         };
-        self.len() == other.len() && self.iter().all(|(field, value)| same(field, value))
+        let same_fields = self.len() == other.len() && self.iter().all(|(field, value)| same(field, value));
+        same_fields && self.expiries_from(0).eq(other.expiries_from(0))
     }
 }
 
@@ -379,6 +461,34 @@ mod tests {
         expecting.expect(9, &LIMITS);
         assert_eq!(expecting.encoding_name(), "hashtable");
         assert_eq!(expecting, filled(1));
+    }
+
+    #[test]
+    fn expiries_go_with_their_fields_through_all_changes() {
+        for seed in 0..40 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let (mut hash, mut model) = (Hash::new(), BTreeMap::<Vec<u8>, Option<i64>>::new());
+            for _ in 0..300 {
+                let field = text(&mut random);
+                match random.u8(..5) {
+                    0 => assert_eq!(hash.remove(&field), model.remove(&field).is_some()),
+                    1 | 2 if model.contains_key(&field) => {
+                        let at_ms = random.i64(..20);
+                        hash.set_expiry(&field, at_ms);
+                        model.insert(field, Some(at_ms));
+                    }
+                    3 if model.contains_key(&field) => {
+                        assert_eq!(hash.persist(&field), model.insert(field, None).flatten().is_some());
+                    }
+                    _ => assert_eq!(hash.set(&field, b"v", &LIMITS), model.insert(field, None).is_none()),
+                }
+                assert_eq!(hash.len(), model.len());
+                assert!(model.iter().all(|(field, at_ms)| hash.contains(field) && hash.expiry(field) == *at_ms));
+                assert_eq!(hash.next_expiry(), model.values().flatten().min().copied());
+                assert_eq!(hash.expiring_len(), model.values().flatten().count());
+                assert_eq!(hash, hash.clone());
+            }
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@
 
 mod chunks;
 pub mod element;
+mod field_expiry;
 pub mod hash;
 pub mod intset;
 pub mod limits;

@@ -48,7 +48,7 @@ pub static FAMILY: Family = Family {
     fill,
     same,
     mirror,
-    state: &["SMEMBERS K", "OBJECT ENCODING K"],
+    state: &["SMEMBERS K"],
     keys: KEYS,
 };
 

@@ -1,12 +1,20 @@
 //! Hashes in RDB files and as commands.
 //!
 //! ```text
-//! HASH            pairs:length  (field:string value:string) …     what is written
+//! HASH            pairs:length  (field:string value:string) …     what is written when no field expires
 //! HASH_ZIPMAP     a zipmap as a string                            before Redis 2.6
 //! HASH_ZIPLIST    a ziplist as a string: field, value …           before Redis 7
 //! HASH_LISTPACK   a listpack as a string: field, value …
+//!
+//! with fields that expire, times in Unix milliseconds:
+//! HASH_TTL               earliest:i64 LE  pairs:length  (ttl:length field:string value:string) …     what is written
+//!                        ttl: 0 = never, otherwise time - earliest + 1
+//! HASH_LISTPACK_TTL      earliest:i64 LE, a listpack as a string: field, value, time or 0 …
+//! HASH_22                pairs:length  (time or 0:length field:string value:string) …
+//! HASH_LISTPACK_PRE_GA   as HASH_LISTPACK_TTL, without the earliest time
+//! HASH_22 of Valkey      pairs:length  (field:string value:string time or -1:i64 LE) …
 //! ```
-//! `Progress::at` is the rank of the next pair.
+//! `Progress::at` is the rank of the next pair; in commands, of the next expiry in stage 1.
 
 use super::{ELEMENTS_PER_COMMAND, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};
@@ -14,31 +22,40 @@ use crate::rdb::aof::encode_command;
 use crate::rdb::format::type_code;
 use crate::rdb::input::Source;
 use crate::rdb::old;
-use crate::rdb::reader::Reader;
+use crate::rdb::reader::{Reader, Vendor};
 use crate::rdb::writer::{Compression, encode_length, encode_string};
-use crate::types::Hash;
 use crate::types::hash::Seen;
 use crate::types::listpack::Listpack;
+use crate::types::{Hash, Limits};
+
+/// Version of Redis 7.4.
+const TTL_VERSION: u32 = 12;
 
 /// The lowest RDB version that can hold it.
-pub fn version(_hash: &Hash) -> u32 {
-    1
+pub fn version(hash: &Hash) -> u32 {
+    if hash.next_expiry().is_some() { TTL_VERSION } else { 1 }
 }
 
 /// The type code under which `encode` writes it.
-pub fn type_code(_hash: &Hash) -> u8 {
-    type_code::HASH
+pub fn type_code(hash: &Hash) -> u8 {
+    if hash.next_expiry().is_some() { type_code::HASH_TTL } else { type_code::HASH }
 }
 
 /// Encodes the next piece; true when it was the last.
 pub fn encode(out: &mut Vec<u8>, hash: &Hash, progress: &mut Progress, compression: Compression) -> bool {
     let start = out.len();
+    let earliest = hash.next_expiry();
     if progress.at == 0 {
+        earliest.inspect(|earliest| out.extend_from_slice(&earliest.to_le_bytes()));
         encode_length(out, hash.len() as u64);
     }
     for (field, value) in hash.iter_from(progress.at) {
         if out.len() - start >= PIECE_BYTES {
             break;
+        }
+        if let Some(earliest) = earliest {
+            let expiry = field.with_bytes(|field| hash.expiry(field));
+            encode_length(out, expiry.map_or(0, |at_ms| at_ms.abs_diff(earliest) + 1));
         }
         field.with_bytes(|field| encode_string(out, field, compression));
         value.with_bytes(|value| encode_string(out, value, compression));
@@ -50,6 +67,9 @@ pub fn encode(out: &mut Vec<u8>, hash: &Hash, progress: &mut Progress, compressi
 /// The next commands that make it under a key that does not exist yet; true when they are the last.
 pub fn encode_commands(out: &mut Vec<u8>, key: &[u8], hash: &Hash, progress: &mut Progress) -> bool {
     let start = out.len();
+    if progress.stage == 1 {
+        return encode_expiries(out, key, hash, progress);
+    }
     while progress.at < hash.len() && out.len() - start < PIECE_BYTES {
         let pairs: Vec<_> = hash
             .iter_from(progress.at)
@@ -60,7 +80,23 @@ pub fn encode_commands(out: &mut Vec<u8>, key: &[u8], hash: &Hash, progress: &mu
         let words = [&b"HSET"[..], key].into_iter().chain(pairs.iter().map(|word| &**word));
         encode_command(out, &words.collect::<Vec<_>>());
     }
-    progress.at == hash.len()
+    if progress.at < hash.len() || hash.next_expiry().is_none() {
+        return progress.at == hash.len();
+    }
+    *progress = Progress { stage: 1, ..Progress::default() };
+    encode_expiries(out, key, hash, progress)
+}
+
+fn encode_expiries(out: &mut Vec<u8>, key: &[u8], hash: &Hash, progress: &mut Progress) -> bool {
+    let start = out.len();
+    for (field, at_ms) in hash.expiries_from(progress.at) {
+        if out.len() - start >= PIECE_BYTES {
+            return false;
+        }
+        encode_command(out, &[b"HPEXPIREAT", key, at_ms.to_string().as_bytes(), b"FIELDS", b"1", field]);
+        progress.at += 1;
+    }
+    true
 }
 
 /// Reads what stands behind one of its type codes.
@@ -80,6 +116,33 @@ pub fn read<S: Source>(reader: &mut Reader<S>, code: u8) -> Result<Hash> {
             let bytes = reader.string()?;
             Listpack::from_bytes(bytes).and_then(|pack| Hash::from_listpack(pack, reader.limits()))
         }
+        type_code::HASH_LISTPACK_TTL | type_code::HASH_LISTPACK_PRE_GA if reader.vendor() == Vendor::Redis => {
+            if code == type_code::HASH_LISTPACK_TTL {
+                reader.array::<8>()?;
+            }
+            let bytes = reader.string()?;
+            Listpack::from_bytes(bytes).and_then(|pack| expiring_of(&pack, reader.limits()))
+        }
+        type_code::HASH_TTL if reader.vendor() == Vendor::Redis => {
+            let earliest = i64::from_le_bytes(reader.array()?);
+            return read_expiring(reader, offset, |reader| {
+                // 0 means never, so that the earliest time is written as 1.
+                let (time, field, value) = (reader.plain_length()?, reader.string()?, reader.string()?);
+                Ok((field, value, time.checked_sub(1).map(|since| earliest.checked_add_unsigned(since).unwrap_or(-1))))
+            });
+        }
+        type_code::HASH_22 if reader.vendor() == Vendor::Redis => {
+            return read_expiring(reader, offset, |reader| {
+                let (time, field, value) = (reader.plain_length()?, reader.string()?, reader.string()?);
+                Ok((field, value, (time != 0).then(|| time.try_into().unwrap_or(-1))))
+            });
+        }
+        type_code::HASH_22 => {
+            return read_expiring(reader, offset, |reader| {
+                let (field, value) = (reader.string()?, reader.string()?);
+                Ok((field, value, Some(i64::from_le_bytes(reader.array()?)).filter(|&at_ms| at_ms != -1)))
+            });
+        }
         _ => return Err(reader.unsupported_type(code)),
     };
     hash.ok_or_else(|| reader.corrupt(offset, "damaged packed hash, an empty one, or a field that is there twice"))
@@ -96,6 +159,50 @@ fn read_pairs<S: Source>(reader: &mut Reader<S>, offset: u64) -> Result<Hash> {
         }
     }
     if hash.is_empty() { Err(reader.corrupt(offset, "an empty hash")) } else { Ok(hash) }
+}
+
+/// Field, value and time.
+type Expiring = (Vec<u8>, Vec<u8>, Option<i64>);
+
+fn read_expiring<S: Source>(
+    reader: &mut Reader<S>,
+    offset: u64,
+    mut read: impl FnMut(&mut Reader<S>) -> Result<Expiring>,
+) -> Result<Hash> {
+    let pairs = reader.plain_length()?;
+    let (mut hash, mut seen, mut expiries) = (Hash::new(), Seen::new(), Vec::new());
+    hash.expect(pairs.try_into().unwrap_or(usize::MAX), reader.limits());
+    for _ in 0..pairs {
+        let (field, value, expiry) = read(reader)?;
+        if !hash.push(&field, &value, reader.limits(), &mut seen) {
+            return Err(twice(reader, offset, &field));
+        }
+        match expiry {
+            Some(..0) => return Err(reader.corrupt(offset, "a field's expiry is out of range")),
+            Some(at_ms) => expiries.push((field, at_ms)),
+            None => {}
+        }
+    }
+    expiries.iter().for_each(|(field, at_ms)| hash.set_expiry(field, *at_ms));
+    if hash.is_empty() { Err(reader.corrupt(offset, "an empty hash")) } else { Ok(hash) }
+}
+
+/// A listpack of fields, values and times, 0 for never. None: it is damaged.
+fn expiring_of(pack: &Listpack, limits: &Limits) -> Option<Hash> {
+    let (mut hash, mut seen, mut expiries) = (Hash::new(), Seen::new(), Vec::new());
+    hash.expect(pack.len() / 3, limits);
+    let mut elements = pack.iter();
+    while let Some(field) = elements.next() {
+        let (field, value, at_ms) = (field.bytes(), elements.next()?.bytes(), elements.next()?.int()?);
+        if at_ms < 0 || !hash.push(&field, &value, limits, &mut seen) {
+            return None;
+        }
+        if at_ms > 0 {
+            expiries.push((field, at_ms));
+        }
+    }
+    expiries.iter().for_each(|(field, at_ms)| hash.set_expiry(field, *at_ms));
+    (!hash.is_empty()).then_some(hash)
 }
 
 fn twice<S: Source>(reader: &Reader<S>, offset: u64, field: &[u8]) -> Error {
@@ -123,9 +230,9 @@ fn hash_of<S: Source>(pairs: impl Iterator<Item = (Vec<u8>, Vec<u8>)>, reader: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rdb::reader::{Vendor, read_single_value};
+    use crate::rdb::reader::read_single_value;
     use crate::rdb::values::{encode_entry_as_commands, encode_piece, encode_value};
-    use crate::types::{Limits, Value};
+    use crate::types::Value;
 
     fn value(code: u8, body: &[u8]) -> Option<Value> {
         read_single_value(&[&[code], body].concat(), Vendor::Redis, &Limits::DEFAULT).ok()
