@@ -17,8 +17,11 @@ const LIMITS: Limits = Limits::DEFAULT;
 const PEERS: [(&str, bool); 3] = [
     ("redis-server", false),
     (concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/bin/valkey-server-8"), true),
-    (concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/bin/redis-server-8"), true),
+    (REDIS_8, true),
 ];
+
+const REDIS_8: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/bin/redis-server-8");
+const VALKEY_9: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/bin/valkey-server-9");
 
 type Content = BTreeMap<Vec<u8>, Value>;
 
@@ -60,7 +63,7 @@ impl Peer {
         Peer { child, dir, stream }
     }
 
-    /// Status, integer or bulk string.
+    /// Status, integer, bulk string or an array of one integer.
     fn call(&mut self, args: &[&[u8]]) -> Vec<u8> {
         let mut request = format!("*{}\r\n", args.len()).into_bytes();
         for arg in args {
@@ -71,6 +74,10 @@ impl Peer {
         self.stream.get_mut().write_all(&request).expect("it takes requests");
         let mut line = String::new();
         self.stream.read_line(&mut line).expect("it answers");
+        if line.starts_with('*') {
+            // One number, of a command on one field.
+            self.stream.read_line(&mut line).expect("it answers");
+        }
         let Some(len) = line.strip_prefix('$') else {
             assert!(!line.starts_with('-'), "{line}");
             return line.trim_end().as_bytes().to_vec();
@@ -85,7 +92,11 @@ impl Peer {
         for (key, value) in content {
             match value {
                 Value::Hash(hash) => hash.iter().for_each(|(field, value)| {
-                    self.call(&[b"HSET", key, &field.bytes(), &value.bytes()]);
+                    let field = field.bytes();
+                    self.call(&[b"HSET", key, &field, &value.bytes()]);
+                    if let Some(at_ms) = hash.expiry(&field) {
+                        self.call(&[b"HPEXPIREAT", key, at_ms.to_string().as_bytes(), b"FIELDS", b"1", &field]);
+                    }
                 }),
                 Value::Set(set) => set.iter().for_each(|member| {
                     self.call(&[b"SADD", key, &member.bytes()]);
@@ -152,6 +163,22 @@ fn sample() -> Content {
     values.into_iter().enumerate().map(|(i, value)| (format!("key{i}").into_bytes(), value)).collect()
 }
 
+/// Fields that expire, in a small and a big hash.
+fn expiring_sample() -> Content {
+    let hash = |fields: usize| {
+        let mut hash = Hash::new();
+        for i in 0..fields {
+            let field = format!("f{i}").into_bytes();
+            hash.set(&field, i.to_string().as_bytes(), &LIMITS);
+            if i % 3 != 1 {
+                hash.set_expiry(&field, 4_000_000_000_123 + (i * 7919 % 1000) as i64);
+            }
+        }
+        Value::Hash(Box::new(hash))
+    };
+    [10, 512, 513, 3000].into_iter().map(|fields| (format!("h{fields}").into_bytes(), hash(fields))).collect()
+}
+
 fn file_of(content: &Content) -> Vec<u8> {
     let version = content.values().map(value_version).max().expect("it has keys").max(9);
     let mut file = Vec::new();
@@ -195,4 +222,29 @@ fn real_servers_load_what_we_write() {
     for (at, (program, packed_sets)) in PEERS.into_iter().enumerate() {
         Peer::start(program, &format!("load{at}"), Some(&file)).holds(&sample, packed_sets);
     }
+}
+
+#[test]
+fn expiries_of_fields_are_read_from_redis_and_valkey() {
+    let sample = expiring_sample();
+    for (at, program) in [REDIS_8, VALKEY_9].into_iter().enumerate() {
+        let mut peer = Peer::start(program, &format!("expiring{at}"), None);
+        peer.fill(&sample);
+        for (key, value) in &sample {
+            let dump = peer.call(&[b"DUMP", key]);
+            assert_eq!(restore_value(&dump, &LIMITS).expect("a payload of a real server"), *value, "{program}");
+        }
+        assert_eq!(peer.call(&[b"SAVE"]), b"+OK");
+        let found = read(&std::fs::read(peer.dir.join("dump.rdb")).expect("it was just saved"));
+        assert_eq!(found, sample, "{program}");
+    }
+}
+
+#[test]
+fn redis_loads_expiries_of_fields_that_we_write() {
+    let sample = expiring_sample();
+    let file = file_of(&sample);
+    assert!(file.starts_with(b"REDIS0012"));
+    assert_eq!(read(&file), sample);
+    Peer::start(REDIS_8, "expiring-load", Some(&file)).holds(&sample, true);
 }
