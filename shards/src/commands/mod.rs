@@ -16,11 +16,14 @@ mod context;
 mod counters;
 mod databases;
 mod effects;
+mod elements;
 mod engine;
 mod events;
 mod expiry;
 mod expiry_time;
+mod field_expiry;
 mod glob;
+mod hashes;
 mod hyperloglogs;
 mod keys;
 mod lists;
@@ -29,6 +32,8 @@ mod lookup;
 mod names;
 mod objects;
 mod run;
+mod set_algebra;
+mod sets;
 mod strings;
 mod substrings;
 mod table;
@@ -55,6 +60,10 @@ static FAMILIES: &[&[Command]] = &[
     bitmaps::COMMANDS,
     bitfield::COMMANDS,
     hyperloglogs::COMMANDS,
+    hashes::COMMANDS,
+    field_expiry::COMMANDS,
+    sets::COMMANDS,
+    set_algebra::COMMANDS,
     lists::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,

@@ -17,6 +17,7 @@
 
 mod chunks;
 pub mod element;
+mod field_expiry;
 pub mod hash;
 pub mod hyperloglog;
 pub mod intset;
