@@ -30,6 +30,10 @@ mod run;
 mod strings;
 mod substrings;
 mod table;
+mod zsets;
+mod zsets_algebra;
+mod zsets_pops;
+mod zsets_ranges;
 
 pub use arguments::reply_help;
 pub use clients::client_line;
@@ -52,6 +56,10 @@ static FAMILIES: &[&[Command]] = &[
     substrings::COMMANDS,
     bitmaps::COMMANDS,
     bitfield::COMMANDS,
+    zsets::COMMANDS,
+    zsets_ranges::COMMANDS,
+    zsets_pops::COMMANDS,
+    zsets_algebra::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     objects::COMMANDS,

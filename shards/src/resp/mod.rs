@@ -1,11 +1,13 @@
-//! RESP2 and RESP3: replies out (this file), requests in (`request`), numbers as text (`number`).
+//! RESP2 and RESP3: replies out (this file), requests in (`request`), numbers as text (`number`, `double`).
 //!
 //! Nothing here allocates except when the output buffer grows: replies are the hot path of every command.
 
+mod double;
 mod number;
 mod request;
 
-pub use number::{DOUBLE_TEXT_MAX, INTEGER_TEXT_MAX, double_text, integer_text, parse_integer};
+pub use double::{double_text_17, parse_bound, parse_double};
+pub use number::{DOUBLE_TEXT_MAX, INTEGER_TEXT_MAX, double_text, exact_integer, integer_text, parse_integer};
 pub use request::{Limits, Parsed, ProtocolError, RequestParser, decode_command, decode_command_into, split_line};
 
 /// The protocol a connection speaks (`HELLO`).
