@@ -420,9 +420,11 @@ fn zscan(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
             return Ok(());
         };
         let (cursor, options) = parse_element_scan(&args[2..])?;
+        // Not asked at all: `*` does not match the empty member.
+        let pattern = options.pattern.filter(|pattern| *pattern != b"*");
         let mut found = Vec::new();
         let next = zset_at(ctx.keyspace, entry).scan(cursor, options.count, |member, score| {
-            if options.pattern.is_none_or(|pattern| glob_matches(pattern, member, false)) {
+            if pattern.is_none_or(|pattern| glob_matches(pattern, member, false)) {
                 found.extend([member.to_vec(), score.to_vec()]);
             }
         });

@@ -9,9 +9,9 @@ use super::table::{Command, Multi, Route, Run, Spec, flags};
 use super::zsets::{reply_members, store, zset_at};
 use crate::keyspace::Entry;
 use crate::resp::parse_bound;
-use crate::types::element::Element;
 use crate::types::zset::{LexBound, LexRange, ScoreBound, ScoreRange};
 use crate::types::Zset;
+use crate::types::listpack::Packed;
 use std::ops::Range;
 
 pub static COMMANDS: &[Command] = &[
@@ -192,6 +192,12 @@ impl<'a> Query<'a> {
         let taken = usize::try_from(self.count).unwrap_or(usize::MAX).min(end - start - skipped);
         if self.backwards { end - skipped - taken..end - skipped } else { start + skipped..start + skipped + taken }
     }
+
+    /// The members of these ranks in the order that is asked for.
+    fn members<'z>(&self, zset: &'z Zset, ranks: Range<usize>) -> impl Iterator<Item = (Packed<'z>, f64)> + use<'z> {
+        let from = if self.backwards { zset.iter_back_from(ranks.end.wrapping_sub(1)) } else { zset.iter_from(ranks.start) };
+        from.take(ranks.len())
+    }
 }
 
 const BY_OPTIONS: Fixed = Fixed { by: None, backwards: None, stores: false };
@@ -235,9 +241,7 @@ fn reply_range(ctx: &mut Ctx<'_>, args: &[&[u8]], fixed: Fixed) {
         };
         let zset = zset_at(ctx.keyspace, entry);
         let ranks = query.ranks(zset);
-        let members =
-            if query.backwards { zset.iter_back_from(ranks.end.wrapping_sub(1)) } else { zset.iter_from(ranks.start) };
-        reply_members(&mut ctx.reply, ranks.len(), members.take(ranks.len()), query.with_scores);
+        reply_members(&mut ctx.reply, ranks.len(), query.members(zset, ranks), query.with_scores);
         Ok(())
     });
 }
@@ -251,8 +255,13 @@ fn zrangestore(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         let result = entry.map_or(Zset::new(), |entry| {
             let zset = zset_at(ctx.keyspace, entry);
             let ranks = query.ranks(zset);
-            let members = zset.iter_from(ranks.start).take(ranks.len());
-            Zset::from_ordered(members.map(|(member, score)| (member.with_bytes(Element::new), score)).collect(), &limits)
+            // Only a range of ranks tells Redis beforehand how many there will be.
+            let expected = if matches!(query.bounds, Bounds::Ranks(..)) { ranks.len() } else { 0 };
+            let mut result = Zset::for_members(expected, 0, &limits);
+            for (member, score) in query.members(zset, ranks) {
+                member.with_bytes(|member| result.insert(member, score, &limits));
+            }
+            result
         });
         store(ctx, args[1], result, "zrangestore", args);
         Ok(())

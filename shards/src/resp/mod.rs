@@ -3,6 +3,7 @@
 //! Nothing here allocates except when the output buffer grows: replies are the hot path of every command.
 
 mod double;
+mod grisu;
 mod number;
 mod request;
 

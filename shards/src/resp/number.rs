@@ -1,5 +1,6 @@
 //! Numbers as Redis writes and reads them, without allocation.
 
+use super::grisu::{self, DIGITS_MAX};
 use std::io::Write;
 
 /// Bytes of the longest i64: `-9223372036854775808`.
@@ -68,8 +69,8 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// A double as Redis 7.2 writes it: an integer up to 2^62 in plain digits; otherwise the shortest digits that read back as
-/// the same value, plain or with an exponent by the rules of `fpconv_dtoa`.
+/// A double as Redis 7.2 writes it: an integer up to 2^62 in plain digits; otherwise the digits of `grisu`, plain or with an
+/// exponent by the rules of `fpconv_dtoa`.
 pub fn double_text(value: f64, buffer: &mut [u8; DOUBLE_TEXT_MAX]) -> &[u8] {
     let len = if value.is_nan() {
         put(buffer, format_args!("nan"))
@@ -92,20 +93,14 @@ pub fn exact_integer(value: f64) -> Option<i64> {
 
 fn finite_text(value: f64, buffer: &mut [u8; DOUBLE_TEXT_MAX]) -> usize {
     let sign = if value.is_sign_negative() { "-" } else { "" };
-    let mut scientific = [0u8; DOUBLE_TEXT_MAX];
-    let len = put(&mut scientific, format_args!("{:e}", value.abs()));
-    let text = std::str::from_utf8(&scientific[..len]).expect("digits are ASCII");
-    let (mantissa, exponent) = text.split_once('e').expect("`{:e}` writes an exponent");
-    let exponent: i32 = exponent.parse().expect("`{:e}` writes an integer exponent");
-    let mut digits = [0u8; DOUBLE_TEXT_MAX];
-    let mut count = 0;
-    for byte in mantissa.bytes().filter(u8::is_ascii_digit) {
-        digits[count] = byte;
-        count += 1;
+    if value == 0.0 {
+        return put(buffer, format_args!("{sign}0"));
     }
-    let digits = std::str::from_utf8(&digits[..count]).expect("digits are ASCII");
+    let mut digits = [0; DIGITS_MAX];
     // `value` = `digits` * 10^scale.
-    let scale = exponent - (count as i32 - 1);
+    let (count, scale) = grisu::digits(value.abs(), &mut digits);
+    let digits = std::str::from_utf8(&digits[..count]).expect("digits are ASCII");
+    let exponent = scale + count as i32 - 1;
     if scale >= 0 && exponent.abs() < count as i32 + 7 {
         return put(buffer, format_args!("{sign}{digits}{:0<width$}", "", width = scale as usize));
     }

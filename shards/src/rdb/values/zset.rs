@@ -88,15 +88,30 @@ fn read_members<S: Source>(reader: &mut Reader<S>, code: u8) -> Result<Zset> {
         return Err(reader.corrupt(start, "an empty sorted set"));
     }
     let limits = *reader.limits();
-    // The length is a claim: it chooses the form, nothing is allocated by it.
-    let mut zset = Zset::for_members(usize::try_from(len).unwrap_or(usize::MAX), 0, &limits);
-    for _ in 0..len {
-        let offset = reader.offset();
-        let member = reader.string()?;
-        let score = if code == type_code::ZSET_2 { f64::from_le_bytes(reader.array()?) } else { text_score(reader)? };
+    if len > limits.zset_max_listpack_entries as u64 {
+        let mut zset = Zset::for_members(usize::MAX, 0, &limits);
+        for _ in 0..len {
+            let (offset, member, score) = read_member(reader, code)?;
+            put(reader, offset, &mut zset, &member, score)?;
+        }
+        return Ok(zset);
+    }
+    // The form is chosen by the longest member, so all are read first.
+    let members = (0..len).map(|_| read_member(reader, code)).collect::<Result<Vec<_>>>()?;
+    let longest = members.iter().map(|(_, member, _)| member.len()).max().unwrap_or(0);
+    let mut zset = Zset::for_members(members.len(), longest, &limits);
+    for (offset, member, score) in members {
         put(reader, offset, &mut zset, &member, score)?;
     }
     Ok(zset)
+}
+
+/// A member and its score, and where they stand.
+fn read_member<S: Source>(reader: &mut Reader<S>, code: u8) -> Result<(u64, Vec<u8>, f64)> {
+    let offset = reader.offset();
+    let member = reader.string()?;
+    let score = if code == type_code::ZSET_2 { f64::from_le_bytes(reader.array()?) } else { text_score(reader)? };
+    Ok((offset, member, score))
 }
 
 /// A score in the text form of old files.
