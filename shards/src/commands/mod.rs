@@ -20,6 +20,8 @@ mod engine;
 mod events;
 mod expiry;
 mod expiry_time;
+mod geo;
+mod geohash;
 mod glob;
 mod keys;
 mod long_double;
@@ -60,6 +62,7 @@ static FAMILIES: &[&[Command]] = &[
     zsets_ranges::COMMANDS,
     zsets_pops::COMMANDS,
     zsets_algebra::COMMANDS,
+    geo::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     objects::COMMANDS,

@@ -101,7 +101,7 @@ impl AddOptions {
 
 /// What `add` did.
 #[derive(Default)]
-struct Added<'a> {
+pub struct Added<'a> {
     added: usize,
     updated: usize,
     /// The score of the last member, unless it was skipped.
@@ -110,13 +110,22 @@ struct Added<'a> {
 }
 
 impl<'a> Added<'a> {
-    fn count(&mut self, is_new: bool, decision: &Decision, member: &'a [u8]) {
+    /// What the command answers.
+    pub fn count(&self, options: AddOptions) -> usize {
+        self.added + if options.ch { self.updated } else { 0 }
+    }
+
+    fn tally(&mut self, is_new: bool, decision: &Decision, member: &'a [u8]) {
         self.score = match *decision {
             Decision::Skip => None,
             Decision::Keep(score) => Some(score),
             Decision::Set(score) => {
                 self.changed.push((score, member));
-                if is_new { self.added += 1 } else { self.updated += 1 }
+                if is_new {
+                    self.added += 1
+                } else {
+                    self.updated += 1
+                }
                 Some(score)
             }
         };
@@ -152,7 +161,7 @@ fn zincrby(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 
 /// ZADD and its kin from the first score on.
 pub fn add_pairs(ctx: &mut Ctx<'_>, key: &[u8], options: AddOptions, words: &[&[u8]]) -> Result<(), Failure> {
-    let AddOptions { nx, xx, gt, lt, ch, incr } = options;
+    let AddOptions { nx, xx, gt, lt, incr, .. } = options;
     if !words.len().is_multiple_of(2) || words.is_empty() {
         return Err(SYNTAX);
     }
@@ -173,13 +182,13 @@ pub fn add_pairs(ctx: &mut Ctx<'_>, key: &[u8], options: AddOptions, words: &[&[
     match (incr, done.score) {
         (true, Some(score)) => ctx.reply.double(score),
         (true, None) => ctx.reply.null(),
-        (false, _) => ctx.reply.integer((done.added + if ch { done.updated } else { 0 }) as i64),
+        (false, _) => ctx.reply.integer(done.count(options) as i64),
     }
     Ok(())
 }
 
 /// Gives members their scores, as the options say; states the effect and raises the notification.
-fn add<'a>(ctx: &mut Ctx<'_>, key: &[u8], options: AddOptions, members: &[(f64, &'a [u8])]) -> Result<Added<'a>, Failure> {
+pub fn add<'a>(ctx: &mut Ctx<'_>, key: &[u8], options: AddOptions, members: &[(f64, &'a [u8])]) -> Result<Added<'a>, Failure> {
     let entry = find_typed::<Zset>(ctx, key)?;
     let mut done = Added::default();
     // Looked at first: only what will be changed may be borrowed to be changed.
@@ -190,7 +199,7 @@ fn add<'a>(ctx: &mut Ctx<'_>, key: &[u8], options: AddOptions, members: &[(f64, 
         if matches!(decision, Decision::Set(_)) {
             break;
         }
-        done.count(current.is_none(), &decision, member);
+        done.tally(current.is_none(), &decision, member);
         unchanged += 1;
     }
     let limits = *ctx.keyspace.limits();
@@ -212,7 +221,7 @@ fn add<'a>(ctx: &mut Ctx<'_>, key: &[u8], options: AddOptions, members: &[(f64, 
         if let Decision::Set(score) = decision {
             zset.insert(member, score, &limits);
         }
-        done.count(current.is_none(), &decision, member);
+        done.tally(current.is_none(), &decision, member);
     }
     add_effects(ctx, key, done.changed.iter().copied());
     ctx.notify(EventClasses::ZSET, if options.incr { "zincr" } else { "zadd" }, key);
@@ -382,9 +391,7 @@ fn reply_random_member(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<(), Failure> {
 
 fn random_count(text: &[u8]) -> Result<i64, Failure> {
     match parse_integer(text) {
-        Some(i64::MIN) => {
-            Err(format!("ERR value is out of range, value must between {} and {}", -i64::MAX, i64::MAX).into())
-        }
+        Some(i64::MIN) => Err(format!("ERR value is out of range, value must between {} and {}", -i64::MAX, i64::MAX).into()),
         Some(count) => Ok(count),
         None => Err(super::arguments::NOT_INTEGER),
     }

@@ -9,9 +9,9 @@ use super::table::{Command, Multi, Route, Run, Spec, flags};
 use super::zsets::{reply_members, store, zset_at};
 use crate::keyspace::Entry;
 use crate::resp::parse_bound;
-use crate::types::zset::{LexBound, LexRange, ScoreBound, ScoreRange};
 use crate::types::Zset;
 use crate::types::listpack::Packed;
+use crate::types::zset::{LexBound, LexRange, ScoreBound, ScoreRange};
 use std::ops::Range;
 
 pub static COMMANDS: &[Command] = &[

@@ -81,9 +81,8 @@ fn exponent(text: &[u8], letter: u8) -> (usize, i64) {
     // No text is so long that an exponent beyond this could be evened out by its digits.
     const BEYOND: i64 = 1 << 40;
     let text = &text[1..1 + sign + count];
-    let value = text.iter().filter(|byte| byte.is_ascii_digit()).fold(0, |value, digit| {
-        (value * 10 + (digit - b'0') as i64).min(BEYOND)
-    });
+    let value =
+        text.iter().filter(|byte| byte.is_ascii_digit()).fold(0, |value, digit| (value * 10 + (digit - b'0') as i64).min(BEYOND));
     if count == 0 { (0, 0) } else { (1 + sign + count, if text[0] == b'-' { -value } else { value }) }
 }
 
@@ -188,7 +187,9 @@ mod tests {
         ] {
             assert_eq!(parse_double(text.as_bytes()), Some(value), "{text}");
         }
-        for text in ["", " 1", "1 ", "1x", "x", ".", "e5", "1e", "nan", "0x", "1e400", "1e-400", "--1", "inff", "1\0", "0x1p99999"] {
+        for text in
+            ["", " 1", "1 ", "1x", "x", ".", "e5", "1e", "nan", "0x", "1e400", "1e-400", "--1", "inff", "1\0", "0x1p99999"]
+        {
             assert_eq!(parse_double(text.as_bytes()), None, "{text:?}");
         }
     }

@@ -262,9 +262,10 @@ impl Zset {
     /// The member's rank and score.
     pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
         match &self.0 {
-            Form::Pack(_) => self.iter().enumerate().find_map(|(rank, (found, score))| {
-                found.with_bytes(|found| found == member).then_some((rank, score))
-            }),
+            Form::Pack(_) => self
+                .iter()
+                .enumerate()
+                .find_map(|(rank, (found, score))| found.with_bytes(|found| found == member).then_some((rank, score))),
             Form::Trees(trees) => {
                 let score = trees.score(member)?;
                 Some((trees.by_score.rank(|key| key.order(score, member)), score))
@@ -540,8 +541,14 @@ pub struct Members<'a>(Direction<'a>);
 
 enum Direction<'a> {
     /// `pos`: the next member.
-    Pack { pack: &'a Listpack, pos: Option<Pos> },
-    PackBack { pack: &'a Listpack, pos: Option<Pos> },
+    Pack {
+        pack: &'a Listpack,
+        pos: Option<Pos>,
+    },
+    PackBack {
+        pack: &'a Listpack,
+        pos: Option<Pos>,
+    },
     Tree(Iter<'a, Ranked>),
     TreeBack(IterBack<'a, Ranked>),
 }

@@ -1,6 +1,7 @@
 //! Random commands from templates, and when a reply of ours is as good as one of Redis. Shared by the test of the handlers and that of the
 //! whole server.
 
+mod geo;
 mod zsets;
 
 use shards::resp::decode_command;
@@ -64,7 +65,7 @@ pub struct Mirror {
 }
 
 /// A family has a file of its own; its line stands here.
-pub static FAMILIES: &[&Family] = &[&zsets::FAMILY];
+pub static FAMILIES: &[&Family] = &[&geo::FAMILY, &zsets::FAMILY];
 
 pub type Args = Vec<Vec<u8>>;
 

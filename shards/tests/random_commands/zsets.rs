@@ -79,13 +79,19 @@ fn fill(word: &str, random: &mut fastrand::Rng) -> Option<Vec<u8>> {
         ":z" if rare => choose(random, &["k0", "k1", "nosuch"]),
         ":z" => choose(random, &["z0", "z1", "z2", "z3", "z4"]),
         ":l" => choose(random, &["l0", "l1", "l2"]),
-        ":m" if rare => choose(random, &["", "-12", "007", "a\0b", "a member of more than sixty-four bytes, which no listpack of a sorted set takes"]),
+        ":m" if rare => choose(
+            random,
+            &["", "-12", "007", "a\0b", "a member of more than sixty-four bytes, which no listpack of a sorted set takes"],
+        ),
         ":m" => format!("m{}", random.u8(..30)),
         ":n" => format!("{}", random.u16(..400)),
         ":i" => format!("{}", random.i16(-50..50)),
         ":s" if rare => choose(random, &["x", "nan", "", " 1", "1e400", "1e-400", "0x1p3", "1e", "-nan", "infinity"]),
         ":s" => match random.u8(..8) {
-            0 => choose(random, &["inf", "-inf", "1e17", "-1e20", "5e-324", "1.7976931348623157e308", "0.1", "123456789.123456789", "1e-7"]),
+            0 => choose(
+                random,
+                &["inf", "-inf", "1e17", "-1e20", "5e-324", "1.7976931348623157e308", "0.1", "123456789.123456789", "1e-7"],
+            ),
             1 => format!("{}", random.f64() * 10f64.powi(random.i32(-20..20))),
             2 => format!("{}", f64::from_bits(random.u64(..0x7fe0_0000_0000_0000))),
             3 => format!("{}.{}", random.i8(-9..9), random.u16(..1000)),

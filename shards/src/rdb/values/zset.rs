@@ -154,8 +154,7 @@ fn from_elements<S: Source>(reader: &Reader<S>, start: u64, mut elements: impl I
     let mut zset = Zset::new();
     while let Some(member) = elements.next() {
         let text = elements.next().ok_or_else(|| reader.corrupt(start, "a member without a score"))?;
-        let score =
-            parse_double(&text).ok_or_else(|| reader.corrupt(start, format!("score '{}'", text.escape_ascii())))?;
+        let score = parse_double(&text).ok_or_else(|| reader.corrupt(start, format!("score '{}'", text.escape_ascii())))?;
         put(reader, start, &mut zset, &member, score)?;
     }
     if zset.is_empty() { Err(reader.corrupt(start, "an empty sorted set")) } else { Ok(zset) }
