@@ -24,6 +24,7 @@ mod geo;
 mod geohash;
 mod glob;
 mod keys;
+mod lists;
 mod long_double;
 mod lookup;
 mod names;
@@ -63,6 +64,7 @@ static FAMILIES: &[&[Command]] = &[
     zsets_pops::COMMANDS,
     zsets_algebra::COMMANDS,
     geo::COMMANDS,
+    lists::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     objects::COMMANDS,

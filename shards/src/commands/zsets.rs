@@ -502,21 +502,3 @@ pub fn store(ctx: &mut Ctx<'_>, key: &[u8], result: Zset, event: &'static str, a
     ctx.keyspace.insert(ctx.db, key, result.into_value(), None);
     ctx.notify(EventClasses::ZSET, event, key);
 }
-
-/// The keys behind a count of them at `count_at`. None where that is no count that fits: the handler says what is wrong.
-fn keys_behind_count(args: &[&[u8]], count_at: usize) -> Vec<usize> {
-    let count = args.get(count_at).and_then(|text| parse_integer(text)).and_then(|count| usize::try_from(count).ok());
-    let fits = count.filter(|count| *count <= args.len() - count_at - 1);
-    (0..fits.unwrap_or(0)).map(|at| count_at + 1 + at).collect()
-}
-
-/// `numkeys key [key …]` behind the command's name.
-pub fn counted_keys(args: &[&[u8]]) -> Result<Vec<usize>, &'static str> {
-    Ok(keys_behind_count(args, 1))
-}
-
-/// `destination numkeys key [key …]` behind the command's name.
-pub fn store_keys(args: &[&[u8]]) -> Result<Vec<usize>, &'static str> {
-    let sources = keys_behind_count(args, 2);
-    Ok(if sources.is_empty() { sources } else { std::iter::once(1).chain(sources).collect() })
-}

@@ -2,8 +2,9 @@
 
 use super::arguments::{Failure, SYNTAX, WRONG_TYPE, answer, integer, is};
 use super::context::Ctx;
+use super::lookup::{counted_keys, stored_counted_keys};
 use super::table::{Command, Multi, Route, Run, Spec, flags};
-use super::zsets::{counted_keys, reply_members, store, store_keys};
+use super::zsets::{reply_members, store};
 use crate::resp::{parse_double, parse_integer};
 use crate::types::element::Element;
 use crate::types::listpack::Packed;
@@ -25,13 +26,13 @@ Command::new("zintercard", -3, flags::READONLY | flags::MOVABLEKEYS, Route::Keys
 .find_keys(counted_keys).specs(&[Spec::key_num(1, "RO access")]).acl(&["read", "sortedset", "slow"]).arguments("numkeys:integer key... [LIMIT limit:integer]")
 .doc("sorted-set", "7.0.0", "O(N*K) worst case with N being the smallest input sorted set, K being the number of input sorted sets.", "Returns the number of members of the intersect of multiple sorted sets"),
 Command::new("zunionstore", -4, flags::WRITE | flags::DENYOOM | flags::MOVABLEKEYS, Route::Keys(Multi::Gather), Run::Data(zunionstore))
-.find_keys(store_keys).specs(&[Spec::at(1, "OW update"), Spec::key_num(2, "RO access")]).acl(&["write", "sortedset", "slow"]).arguments("destination:key numkeys:integer key... [WEIGHTS weight:integer...] [AGGREGATE aggregate(SUM | MIN | MAX)]")
+.find_keys(stored_counted_keys).specs(&[Spec::at(1, "OW update"), Spec::key_num(2, "RO access")]).acl(&["write", "sortedset", "slow"]).arguments("destination:key numkeys:integer key... [WEIGHTS weight:integer...] [AGGREGATE aggregate(SUM | MIN | MAX)]")
 .doc("sorted-set", "2.0.0", "O(N)+O(M log(M)) with N being the sum of the sizes of the input sorted sets, and M being the number of elements in the resulting sorted set.", "Stores the union of multiple sorted sets in a key"),
 Command::new("zinterstore", -4, flags::WRITE | flags::DENYOOM | flags::MOVABLEKEYS, Route::Keys(Multi::Gather), Run::Data(zinterstore))
-.find_keys(store_keys).specs(&[Spec::at(1, "OW update"), Spec::key_num(2, "RO access")]).acl(&["write", "sortedset", "slow"]).arguments("destination:key numkeys:integer key... [WEIGHTS weight:integer...] [AGGREGATE aggregate(SUM | MIN | MAX)]")
+.find_keys(stored_counted_keys).specs(&[Spec::at(1, "OW update"), Spec::key_num(2, "RO access")]).acl(&["write", "sortedset", "slow"]).arguments("destination:key numkeys:integer key... [WEIGHTS weight:integer...] [AGGREGATE aggregate(SUM | MIN | MAX)]")
 .doc("sorted-set", "2.0.0", "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K being the number of input sorted sets and M being the number of elements in the resulting sorted set.", "Stores the intersect of multiple sorted sets in a key"),
 Command::new("zdiffstore", -4, flags::WRITE | flags::DENYOOM | flags::MOVABLEKEYS, Route::Keys(Multi::Gather), Run::Data(zdiffstore))
-.find_keys(store_keys).specs(&[Spec::at(1, "OW update"), Spec::key_num(2, "RO access")]).acl(&["write", "sortedset", "slow"]).arguments("destination:key numkeys:integer key...")
+.find_keys(stored_counted_keys).specs(&[Spec::at(1, "OW update"), Spec::key_num(2, "RO access")]).acl(&["write", "sortedset", "slow"]).arguments("destination:key numkeys:integer key...")
 .doc("sorted-set", "6.2.0", "O(L + (N-K)log(N)) worst case where L is the total number of elements in all the sets, N is the size of the first set, and K is the size of the result set.", "Stores the difference of multiple sorted sets in a key")];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 use super::arguments::{Failure, SYNTAX, answer, find_typed, integer, is, typed};
 use super::context::Ctx;
+use super::lookup::counted_keys;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
-use super::zsets::{counted_keys, reply_members};
+use super::zsets::reply_members;
 use super::zsets_ranges::remove_ranks;
 use crate::keyspace::Entry;
 use crate::resp::{Protocol, parse_integer};
