@@ -159,3 +159,124 @@ fn from_elements<S: Source>(reader: &Reader<S>, start: u64, mut elements: impl I
     }
     if zset.is_empty() { Err(reader.corrupt(start, "an empty sorted set")) } else { Ok(zset) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rdb::reader::{Vendor, read_single_value};
+    use crate::rdb::values::encode_value;
+    use crate::types::{Limits, Value};
+
+    fn zset(members: &[(&str, f64)]) -> Zset {
+        let mut zset = Zset::new();
+        members.iter().for_each(|(member, score)| drop(zset.insert(member.as_bytes(), *score, &Limits::DEFAULT)));
+        zset
+    }
+
+    fn read_payload(code: u8, body: &[u8]) -> Result<Value> {
+        read_single_value(&[&[code], body].concat(), Vendor::Redis, &Limits::DEFAULT)
+    }
+
+    fn packed(elements: &[&str]) -> Vec<u8> {
+        let mut pack = Listpack::new();
+        elements.iter().for_each(|element| pack.push(element.as_bytes()));
+        let mut body = Vec::new();
+        encode_string(&mut body, pack.as_bytes(), Compression::Off);
+        body
+    }
+
+    #[test]
+    fn every_form_that_ever_was_is_read() {
+        let expected = Value::Zset(Box::new(zset(&[("b", f64::NEG_INFINITY), ("a", 1.5), ("c", 7.0), ("d", f64::INFINITY)])));
+        let text = b"\x04\x01a\x031.5\x01b\xff\x01c\x017\x01d\xfe";
+        assert_eq!(read_payload(type_code::ZSET, text).expect("reads"), expected);
+        let mut binary = vec![4];
+        for (member, score) in [(b'a', 1.5), (b'b', f64::NEG_INFINITY), (b'c', 7.0f64), (b'd', f64::INFINITY)] {
+            binary.extend_from_slice(&[1, member]);
+            binary.extend_from_slice(&score.to_le_bytes());
+        }
+        assert_eq!(read_payload(type_code::ZSET_2, &binary).expect("reads"), expected);
+        for elements in [["b", "-inf", "a", "1.5", "c", "7", "d", "inf"], ["d", "inf", "a", "1.50", "c", "7", "b", "-inf"]] {
+            let read = read_payload(type_code::ZSET_LISTPACK, &packed(&elements)).expect("reads, in whatever order");
+            assert_eq!((&read, read.encoding_name()), (&expected, "listpack"));
+        }
+        let ziplist = b"\x17\x17\0\0\0\x13\0\0\0\x04\0\0\x01a\x03\xf2\x02\x01b\x03\x032.5\xff";
+        let entries = &ziplist[1..];
+        let len = entries.len() as u8;
+        let mut body = vec![len];
+        body.extend_from_slice(entries);
+        (body[1], body[5]) = (len, len - 6);
+        let expected = Value::Zset(Box::new(zset(&[("a", 1.0), ("b", 2.5)])));
+        assert_eq!(read_payload(type_code::ZSET_ZIPLIST, &body).expect("reads"), expected);
+    }
+
+    #[test]
+    fn what_is_no_sorted_set_is_refused() {
+        let nan = [&b"\x01\x01a"[..], &f64::NAN.to_le_bytes()].concat();
+        let twice = [&b"\x02\x01a"[..], &1f64.to_le_bytes(), b"\x01a", &2f64.to_le_bytes()].concat();
+        let claim = [&b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01a"[..], &1f64.to_le_bytes()].concat();
+        for (code, body) in [
+            (type_code::ZSET_2, &b"\0"[..]),
+            (type_code::ZSET_2, &nan),
+            (type_code::ZSET_2, &twice),
+            (type_code::ZSET_2, &claim),
+            (type_code::ZSET, b"\x01\x01a\xfd"),
+            (type_code::ZSET, b"\x01\x01a\x01x"),
+            (type_code::ZSET_LISTPACK, &packed(&[])),
+            (type_code::ZSET_LISTPACK, &packed(&["a"])),
+            (type_code::ZSET_LISTPACK, &packed(&["a", "x"])),
+            (type_code::ZSET_LISTPACK, &packed(&["a", "nan"])),
+            (type_code::ZSET_LISTPACK, &packed(&["a", "1", "a", "2"])),
+            (type_code::ZSET_LISTPACK, b"\x03abc"),
+            (type_code::ZSET_ZIPLIST, b"\x03abc"),
+        ] {
+            assert!(read_payload(code, body).is_err(), "{code}: {}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn damaged_payloads_never_panic() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let good = packed(&["a", "1", "member", "2.5", "z", "70000"]);
+        for _ in 0..20_000 {
+            let mut body = good.clone();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..body.len());
+                body[at] = random.u8(..);
+            }
+            let code = [type_code::ZSET_LISTPACK, type_code::ZSET_ZIPLIST, type_code::ZSET, type_code::ZSET_2][random.usize(..4)];
+            drop(read_payload(code, &body));
+        }
+    }
+
+    #[test]
+    fn a_big_set_is_written_in_pieces_and_as_commands() {
+        let mut big = Zset::new();
+        for number in 0..20_000 {
+            big.insert(format!("member:{number}").as_bytes(), number as f64 / 3.0, &Limits::DEFAULT);
+        }
+        let (mut body, mut progress, mut pieces) = (Vec::new(), Progress::default(), 1);
+        while !encode(&mut body, &big, &mut progress, Compression::Off) {
+            pieces += 1;
+        }
+        assert!(pieces > 4);
+        let value = Value::Zset(Box::new(big.clone()));
+        let mut whole = Vec::new();
+        encode_value(&mut whole, &value, Compression::Off);
+        assert!(whole == body);
+        assert!(read_payload(type_code::ZSET_2, &body).expect("reads") == value);
+
+        let (mut commands, mut progress, mut again) = (Vec::new(), Progress::default(), Zset::new());
+        while !encode_commands(&mut commands, b"key", &big, &mut progress) {}
+        let mut rest = &commands[..];
+        while let Some((args, consumed)) = crate::resp::decode_command(rest) {
+            assert_eq!(args[..2], [&b"ZADD"[..], b"key"]);
+            assert!(args.len() <= 2 + 2 * ELEMENTS_PER_COMMAND);
+            for pair in args[2..].chunks(2) {
+                again.insert(pair[1], parse_double(pair[0]).expect("a score"), &Limits::DEFAULT);
+            }
+            rest = &rest[consumed..];
+        }
+        assert!(rest.is_empty() && again == big);
+    }
+}
