@@ -22,6 +22,8 @@ mod events;
 mod expiry;
 mod expiry_time;
 mod field_expiry;
+mod geo;
+mod geohash;
 mod glob;
 mod hashes;
 mod hyperloglogs;
@@ -37,6 +39,10 @@ mod sets;
 mod strings;
 mod substrings;
 mod table;
+mod zsets;
+mod zsets_algebra;
+mod zsets_pops;
+mod zsets_ranges;
 
 pub use arguments::reply_help;
 pub use clients::client_line;
@@ -64,6 +70,11 @@ static FAMILIES: &[&[Command]] = &[
     field_expiry::COMMANDS,
     sets::COMMANDS,
     set_algebra::COMMANDS,
+    zsets::COMMANDS,
+    zsets_ranges::COMMANDS,
+    zsets_pops::COMMANDS,
+    zsets_algebra::COMMANDS,
+    geo::COMMANDS,
     lists::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
