@@ -36,6 +36,7 @@ mod objects;
 mod run;
 mod set_algebra;
 mod sets;
+mod sort;
 mod strings;
 mod substrings;
 mod table;
@@ -47,7 +48,7 @@ mod zsets_ranges;
 pub use arguments::reply_help;
 pub use clients::client_line;
 pub use connection::REDIS_VERSION;
-pub use context::{CommandStats, Ctx, Session};
+pub use context::{CommandStats, Ctx, Session, Unnamed};
 pub use databases::{ScanOptions, parse_scan, random_key, scan_step};
 pub use effects::{EFFECT_HEADER_BYTES, Effects, iter_bytes};
 pub use events::{Event, EventClasses};
@@ -84,6 +85,7 @@ static FAMILIES: &[&[Command]] = &[
     clients::COMMANDS,
     command_info::COMMANDS,
     engine::COMMANDS,
+    sort::COMMANDS,
 ];
 
 #[cfg(test)]
