@@ -7,6 +7,7 @@
 //! seconds:integer        … or of the type that is given: string, integer, double, key, pattern, unix-time
 //! addr=ip:port           … shown to users as `ip:port`, a string
 //! NX                     a word in upper case: a token, the argument `nx` of type pure-token
+//! CH=change              … with a name of its own
 //! EX seconds:integer     a token before a value belongs to the value
 //! order(ASC | DESC)      one of several arguments; like a value, it may have a token before it
 //! data(key value)        several arguments, a block; likewise
@@ -93,7 +94,8 @@ impl Parser {
             let name = self.word();
             Argument { token: Some(word), ..self.value(name) }
         } else {
-            Argument { token: Some(word), ..Argument::new(word, "pure-token") }
+            let name = if self.accept("=") { self.word() } else { word };
+            Argument { token: Some(word), ..Argument::new(name, "pure-token") }
         };
         argument.multiple = self.accept("...");
         argument
@@ -108,7 +110,8 @@ impl Parser {
         if self.accept(":") {
             argument.kind = self.word();
             assert!(TYPES.contains(&argument.kind), "no type of an argument: {}", argument.kind);
-        } else if self.accept("=") {
+        }
+        if self.accept("=") {
             argument.display_text = self.until(|c| c == ' ' || c == ']' || c == ')');
         }
         if argument.kind == "key" {

@@ -22,8 +22,11 @@ mod events;
 mod expiry;
 mod expiry_time;
 mod field_expiry;
+mod geo;
+mod geohash;
 mod glob;
 mod hashes;
+mod hyperloglogs;
 mod keys;
 mod lists;
 mod long_double;
@@ -36,6 +39,10 @@ mod sets;
 mod strings;
 mod substrings;
 mod table;
+mod zsets;
+mod zsets_algebra;
+mod zsets_pops;
+mod zsets_ranges;
 
 pub use arguments::reply_help;
 pub use clients::client_line;
@@ -58,10 +65,16 @@ static FAMILIES: &[&[Command]] = &[
     substrings::COMMANDS,
     bitmaps::COMMANDS,
     bitfield::COMMANDS,
+    hyperloglogs::COMMANDS,
     hashes::COMMANDS,
     field_expiry::COMMANDS,
     sets::COMMANDS,
     set_algebra::COMMANDS,
+    zsets::COMMANDS,
+    zsets_ranges::COMMANDS,
+    zsets_pops::COMMANDS,
+    zsets_algebra::COMMANDS,
+    geo::COMMANDS,
     lists::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,

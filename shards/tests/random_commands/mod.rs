@@ -1,10 +1,13 @@
 //! Random commands from templates, and when a reply of ours is as good as one of Redis. Shared by the test of the handlers and that of the
 //! whole server.
 
+mod geo;
 mod hashes;
+mod hyperloglogs;
 mod lists;
 mod sets;
 mod unordered;
+mod zsets;
 
 use shards::resp::decode_command;
 use std::io::BufRead;
@@ -75,7 +78,8 @@ macro_rules! sixteen {
 pub(crate) use sixteen;
 
 /// A family has a file of its own; its line stands here.
-pub static FAMILIES: &[&Family] = &[&lists::LISTS, &hashes::FAMILY, &sets::FAMILY];
+pub static FAMILIES: &[&Family] =
+    &[&hashes::FAMILY, &hyperloglogs::HYPERLOGLOGS, &lists::LISTS, &sets::FAMILY, &zsets::FAMILY, &geo::FAMILY];
 
 pub type Args = Vec<Vec<u8>>;
 
