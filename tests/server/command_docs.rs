@@ -20,10 +20,13 @@ const EXCEPTIONS: [(&str, &str, &str, &str); 3] = [
     ),
 ];
 
-/// Commands that only we have, and those of Redis 7.4 on the expiry of fields.
-const OWN: [&str; 10] = [
+/// Commands that only we have, and those of Redis 7.4 and 8.0 on the expiry of fields.
+const OWN: [&str; 13] = [
     "export",
     "hexpire",
+    "hgetdel",
+    "hgetex",
+    "hsetex",
     "hexpireat",
     "hexpiretime",
     "hpersist",
