@@ -22,6 +22,7 @@ mod events;
 mod expiry;
 mod expiry_time;
 mod field_expiry;
+mod field_values;
 mod geo;
 mod geohash;
 mod glob;
@@ -69,6 +70,7 @@ static FAMILIES: &[&[Command]] = &[
     hyperloglogs::COMMANDS,
     hashes::COMMANDS,
     field_expiry::COMMANDS,
+    field_values::COMMANDS,
     sets::COMMANDS,
     set_algebra::COMMANDS,
     zsets::COMMANDS,
