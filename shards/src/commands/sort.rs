@@ -265,14 +265,26 @@ fn number(text: &[u8]) -> Option<f64> {
         f64::INFINITY
     } else {
         let starts = digits.starts_with(|first: char| first.is_ascii_digit() || first == '.');
-        digits.parse::<f64>().ok().filter(|value| starts && value.is_finite())?
+        let is_zero = !digits.bytes().take_while(|byte| !matches!(byte, b'e' | b'E')).any(|byte| matches!(byte, b'1'..=b'9'));
+        digits.parse::<f64>().ok().filter(|value| starts && (is_zero || value.is_normal()))?
     };
     Some(if negative { -value } else { value })
 }
 
-fn hexadecimal(digits: &str) -> Option<f64> {
-    let all_digits = !digits.is_empty() && digits.len() <= 13 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    all_digits.then(|| u64::from_str_radix(digits, 16).expect("hexadecimal digits") as f64)
+/// `1f`, `1.8p3`: digits behind the point are sixteenths, the exponent is one of 2.
+fn hexadecimal(text: &str) -> Option<f64> {
+    let (digits, exponent) = match text.split_once(['p', 'P']) {
+        Some((digits, exponent)) => (digits, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let mut value = 0.0;
+    for digit in whole.chars().chain(fraction.chars()) {
+        value = value * 16.0 + digit.to_digit(16)? as f64;
+    }
+    let scale = exponent.saturating_sub(4 * fraction.len() as i32);
+    let some_digit = !whole.is_empty() || !fraction.is_empty();
+    Some(value * 2f64.powi(scale)).filter(|value| some_digit && value.is_finite())
 }
 
 /// The value that a pattern names for an element: the element itself (`#`), a string, or a field of a hash (`prefix*suffix->field`).
@@ -318,12 +330,18 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_strtod_does() {
-        for (text, expected) in
-            [("12", 12.0), (" -1.5e3", -1500.0), ("0x1F", 31.0), ("inf", f64::INFINITY), (".5", 0.5), ("", 0.0)]
-        {
+        for (text, expected) in [
+            ("12", 12.0),
+            (" -1.5e3", -1500.0),
+            ("0x1F", 31.0),
+            ("0x1.8p3", 12.0),
+            ("inf", f64::INFINITY),
+            (".5", 0.5),
+            ("", 0.0),
+        ] {
             assert_eq!(number(text.as_bytes()), Some(expected), "{text:?}");
         }
-        for text in ["1 ", "a", "nan", "1e999", "0x", "--1", "1x", "."] {
+        for text in ["1 ", "a", "nan", "1e999", "1e-400", "0x", "--1", "1x", "."] {
             assert_eq!(number(text.as_bytes()), None, "{text:?}");
         }
     }
