@@ -5,6 +5,7 @@ use super::arguments::{
 };
 use super::bitmaps::{bit_offset, checked_bit_offset};
 use super::context::Ctx;
+use super::events::EventClasses;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::keyspace::Entry;
 use crate::resp::parse_integer;
@@ -188,6 +189,7 @@ fn run(ctx: &mut Ctx<'_>, args: &[&[u8]], operations: &[Operation]) -> Result<()
     }
     if changed {
         ctx.effect(args);
+        ctx.notify(EventClasses::STRING, "setbit", key);
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::arguments::{
     Failure, STRING_LEN_MAX, SYNTAX, answer, find_string, integer, is, make_raw, read_string, string_at, string_to_change,
 };
 use super::context::Ctx;
+use super::events::EventClasses;
 use super::keys::delete;
 use super::substrings::{clamp_each, clamp_range};
 use super::table::{Command, Multi, Route, Run, Spec, flags};
@@ -62,6 +63,7 @@ fn setbit(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         if grows || new != old {
             string_to_change(ctx, key, entry).write_at(index, &[new]);
             ctx.effect(&[b"SETBIT", key, args[2], args[3]]);
+            ctx.notify(EventClasses::STRING, "setbit", key);
         } else {
             make_raw(ctx, entry);
         }
@@ -276,6 +278,7 @@ fn store_result(ctx: &mut Ctx<'_>, key: &[u8], result: &[u8]) {
     // Written into an empty string, because Redis keeps a result as `raw`, also when it looks like an integer.
     let mut string = Str::new(b"");
     string.append(result);
-    ctx.keyspace.insert(ctx.db, key, Value::Str(string), None);
+    ctx.put(key, Value::Str(string), None);
     ctx.effect(&[b"SET", key, result]);
+    ctx.notify(EventClasses::STRING, "set", key);
 }

@@ -145,6 +145,18 @@ impl<'a> Ctx<'a> {
         self.effects.push(self.db, args);
     }
 
+    /// Sets a key whatever it holds, before the effect that says so is stated: an expired value may be deleted on the way.
+    #[inline]
+    pub fn put(&mut self, key: &[u8], value: Value, expire_at_ms: Option<i64>) {
+        // Only who watches can tell an expired key that comes into being from one that is replaced.
+        if self.effects.watches(EventClasses::EXPIRED.and(EventClasses::NEW)) {
+            self.find(key);
+        }
+        if !self.keyspace.insert(self.db, key, value, expire_at_ms) {
+            self.notify(EventClasses::NEW, "new", key);
+        }
+    }
+
     /// Raises a keyspace notification in the command's database.
     #[inline]
     pub fn notify(&mut self, class: EventClasses, event: &'static str, key: &[u8]) {

@@ -2,6 +2,7 @@
 
 use super::arguments::{Failure, NumberText, SYNTAX, answer, integer, is, reply_help};
 use super::context::Ctx;
+use super::events::EventClasses;
 use super::keys::delete;
 use super::table::{Command, Home, Multi, Route, Run, Spec, flags};
 use crate::rdb::dump::RestoreError;
@@ -183,6 +184,9 @@ fn restore_key(ctx: &mut Ctx<'_>, key: &[u8], value: Value, payload: &[u8], expi
     ctx.keyspace.insert(ctx.db, key, value, expire_at_ms);
     let ttl = NumberText::new(expire_at_ms.unwrap_or(0));
     ctx.effect(&[b"RESTORE", key, ttl.bytes(), payload, b"REPLACE", b"ABSTTL"]);
+    // A key that is replaced goes, and another one of its name comes.
+    ctx.notify(EventClasses::NEW, "new", key);
+    ctx.notify(EventClasses::GENERIC, "restore", key);
 }
 
 #[derive(Default)]

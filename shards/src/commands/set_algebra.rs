@@ -222,10 +222,7 @@ fn store(ctx: &mut Ctx<'_>, args: &[&[u8]], result: Set, event: &'static str) {
     } else {
         ctx.effect(args);
     }
-    ctx.keyspace.insert(ctx.db, key, result.into_value(), None);
-    if old.is_none() {
-        ctx.notify(EventClasses::NEW, "new", key);
-    }
+    ctx.put(key, result.into_value(), None);
     ctx.notify(EventClasses::SET, event, key);
 }
 

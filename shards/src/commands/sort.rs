@@ -306,9 +306,7 @@ fn looked_up(ctx: &mut Ctx<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8
 
 fn store(ctx: &mut Ctx<'_>, destination: &[u8], answers: &[Option<Vec<u8>>]) {
     if answers.is_empty() {
-        if delete(ctx, destination) {
-            ctx.notify(EventClasses::GENERIC, "del", destination);
-        }
+        delete(ctx, destination);
     } else {
         let limits = *ctx.keyspace.limits();
         let mut list = List::to_load();
@@ -317,8 +315,8 @@ fn store(ctx: &mut Ctx<'_>, destination: &[u8], answers: &[Option<Vec<u8>>]) {
         }
         list.loaded(&limits);
         let value = Value::List(Box::new(list));
+        ctx.put(destination, value.clone(), None);
         restore_effect(ctx, ctx.db, destination, &value, None);
-        ctx.keyspace.insert(ctx.db, destination, value, None);
         ctx.notify(EventClasses::LIST, "sortstore", destination);
     }
     ctx.reply.integer(answers.len() as i64);

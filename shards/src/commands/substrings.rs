@@ -5,6 +5,7 @@ use super::arguments::{
     string_at, string_at_mut, string_to_change,
 };
 use super::context::Ctx;
+use super::events::EventClasses;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::keyspace::Entry;
 use std::ops::Range;
@@ -46,6 +47,7 @@ fn append(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
             }
         };
         ctx.effect(&[b"APPEND", key, tail]);
+        ctx.notify(EventClasses::STRING, "append", key);
         ctx.reply.integer(len as i64);
         Ok(())
     });
@@ -105,6 +107,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         string.write_at(offset, value);
         let len = string.len();
         ctx.effect(&[b"SETRANGE", key, NumberText::new(offset as i64).bytes(), value]);
+        ctx.notify(EventClasses::STRING, "setrange", key);
         ctx.reply.integer(len as i64);
         Ok(())
     });

@@ -480,13 +480,12 @@ pub fn store(ctx: &mut Ctx<'_>, key: &[u8], result: Zset, event: &'static str, a
     let len = result.len();
     ctx.reply.integer(len as i64);
     if len == 0 {
-        if delete(ctx, key) {
-            ctx.notify(EventClasses::GENERIC, "del", key);
-        }
+        delete(ctx, key);
         return;
     }
+    let replaces = ctx.find(key).is_some();
     if ctx.gathered {
-        if ctx.find(key).is_some() {
+        if replaces {
             ctx.effect(&[b"DEL", key]);
         }
         // Read from a clone, which shares all nodes with what is stored.
@@ -499,6 +498,6 @@ pub fn store(ctx: &mut Ctx<'_>, key: &[u8], result: Zset, event: &'static str, a
     } else {
         ctx.effect(args);
     }
-    ctx.keyspace.insert(ctx.db, key, result.into_value(), None);
+    ctx.put(key, result.into_value(), None);
     ctx.notify(EventClasses::ZSET, event, key);
 }
