@@ -1,0 +1,272 @@
+//! The two sides of a differential test: a real server of our own, and the handlers over one keyspace. They get the same random commands.
+
+use crate::random_commands::*;
+use shards::commands::{CommandStats, Ctx, Effects, Event, EventClasses, Home, Names, Run, Session, resolve, run_data};
+use shards::keyspace::Keyspace;
+use shards::resp::{Protocol, Reply, decode_command};
+use shards::types::Value;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::{BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A redis-server of our own; ends with the test.
+pub struct Redis {
+    child: Child,
+    dir: PathBuf,
+    stream: BufReader<UnixStream>,
+}
+
+impl Redis {
+    pub fn start(peer: Peer, name: &str) -> Redis {
+        let dir = std::env::temp_dir().join(format!("shardis-differential-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a temporary directory");
+        // A socket in our own directory: a port could be taken by another test.
+        let socket = dir.join("socket");
+        let child = Command::new(peer.program())
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--databases", &DATABASES.to_string()])
+            .args(["--enable-debug-command", "yes"])
+            .args([OsStr::new("--dir"), dir.as_os_str(), OsStr::new("--unixsocket"), socket.as_os_str()])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("this test needs redis-server on PATH (Debian: apt-get install redis-server)");
+        let stream = connect(&socket);
+        Redis { child, dir, stream }
+    }
+
+    pub fn another_connection(&self) -> BufReader<UnixStream> {
+        connect(&self.dir.join("socket"))
+    }
+
+    pub fn run(&mut self, args: &[Vec<u8>]) -> Vec<u8> {
+        let request = encode(args);
+        self.stream.get_mut().write_all(&request).expect("redis-server takes requests");
+        let mut reply = Vec::new();
+        read_reply(&mut self.stream, &mut reply);
+        reply
+    }
+}
+
+/// Waits for a server that has just been started.
+fn connect(socket: &Path) -> BufReader<UnixStream> {
+    let started = Instant::now();
+    loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => return BufReader::new(stream),
+            Err(error) if started.elapsed() > Duration::from_secs(20) => panic!("redis-server does not answer: {error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// The handlers over one keyspace, dispatched as the engine does for one shard.
+pub struct Handlers {
+    pub keyspace: Keyspace,
+    pub session: Session,
+    random: fastrand::Rng,
+    /// All effects so far.
+    pub log: Effects,
+    /// The events that are asked for.
+    pub watched: EventClasses,
+    /// All events so far that nobody has taken.
+    pub events: Vec<Event>,
+}
+
+impl Handlers {
+    pub fn new() -> Handlers {
+        Handlers {
+            keyspace: Keyspace::new(DATABASES, 1),
+            session: Session { authenticated: true, ..Session::default() },
+            random: fastrand::Rng::with_seed(1),
+            log: Effects::default(),
+            watched: EventClasses::NONE,
+            events: Vec::new(),
+        }
+    }
+
+    pub fn run(&mut self, args: &[Vec<u8>], gathered: bool) -> Vec<u8> {
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        let mut out = Vec::new();
+        let protocol = self.session.protocol;
+        let command = match resolve(&args) {
+            Ok(command) => command,
+            Err(text) => {
+                Reply::new(&mut out, protocol).error_bytes(&text);
+                return out;
+            }
+        };
+        let mut effects = Effects::default();
+        effects.watch(self.watched);
+        match command.run {
+            Run::Data(_) => {
+                let mut stats = CommandStats::default();
+                let mut ctx = Ctx {
+                    keyspace: &mut self.keyspace,
+                    reply: Reply::new(&mut out, protocol),
+                    effects: &mut effects,
+                    db: self.session.db,
+                    now_ms: now_ms(),
+                    random: &mut self.random,
+                    replaying: false,
+                    gathered,
+                    may_expire: true,
+                    stats: &mut stats,
+                    unnamed: None,
+                };
+                run_data(command, &mut ctx, &args);
+            }
+            Run::Home(handler) => {
+                let mut home = Home {
+                    session: &mut self.session,
+                    reply: Reply::new(&mut out, protocol),
+                    now_ms: now_ms(),
+                    now_us: now_ms() * 1000,
+                    databases: DATABASES,
+                    password: b"",
+                    names: &Names::TABLE,
+                    random: &mut self.random,
+                };
+                handler(&mut home, &args);
+            }
+            Run::Engine(_) | Run::Container => panic!("{} is not run here", command.name),
+        }
+        self.events.extend_from_slice(effects.events());
+        self.log.append(&effects);
+        out
+    }
+}
+
+pub type State = BTreeMap<(u16, Vec<u8>), (Value, Option<i64>)>;
+
+pub fn state(keyspace: &Keyspace) -> State {
+    let mut state = State::new();
+    for db in 0..keyspace.databases() {
+        let mut cursor = 0;
+        loop {
+            cursor = keyspace.scan(db, cursor, 100, &mut |key, value, expire_at_ms| {
+                state.insert((db, key.to_vec()), (value.clone(), expire_at_ms));
+            });
+            if cursor == 0 {
+                break;
+            }
+        }
+    }
+    state
+}
+
+/// The state after running the effects on an empty keyspace.
+pub fn replayed(log: &Effects) -> State {
+    let mut keyspace = Keyspace::new(DATABASES, 2);
+    let mut random = fastrand::Rng::with_seed(2);
+    for (db, bytes) in log.iter() {
+        let (args, consumed) = decode_command(bytes).expect("an effect is a command");
+        assert_eq!(consumed, bytes.len());
+        let (mut out, mut effects, mut stats) = (Vec::new(), Effects::default(), CommandStats::default());
+        let mut ctx = Ctx {
+            keyspace: &mut keyspace,
+            reply: Reply::new(&mut out, Protocol::Resp2),
+            effects: &mut effects,
+            db,
+            now_ms: now_ms(),
+            random: &mut random,
+            replaying: true,
+            gathered: false,
+            may_expire: false,
+            stats: &mut stats,
+            unnamed: None,
+        };
+        run_data(resolve(&args).expect("effects are commands of the table"), &mut ctx, &args);
+        assert_ne!(out[0], b'-', "replay of {} failed: {}", show_all(&args), String::from_utf8_lossy(&out));
+    }
+    state(&keyspace)
+}
+
+/// A run of random commands on both sides.
+pub struct Sides {
+    pub peer: Peer,
+    pub redis: Redis,
+    pub handlers: Handlers,
+    pub generator: Generator,
+    pub seed: u64,
+    /// Commands with the peer's replies, for the reader of a failure.
+    history: Vec<String>,
+}
+
+impl Sides {
+    /// Other seeds: `DIFFERENTIAL_SEED=1000`.
+    pub fn start(seed: u64, protocol: Protocol) -> Sides {
+        let first: u64 = std::env::var("DIFFERENTIAL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let seed = first + seed;
+        let peer = Peer::chosen();
+        let mut redis = Redis::start(peer, &format!("{seed}"));
+        let mut handlers = Handlers::new();
+        if protocol == Protocol::Resp3 {
+            redis.run(&words("HELLO 3"));
+            handlers.session.protocol = protocol;
+        }
+        let generator = Generator { random: fastrand::Rng::with_seed(seed), templates: only(templates(peer)) };
+        Sides { peer, redis, handlers, generator, seed, history: Vec::new() }
+    }
+
+    /// A random command, of which both sides answer the same. `gathered`: as if the keys were lent by other shards; encodings may differ then.
+    pub fn step(&mut self, gathered: bool) -> Args {
+        let args = match self.generator.random.usize(..60) {
+            0 => self.restore_of_dump(),
+            _ => self.generator.command(),
+        };
+        let ours = self.handlers.run(&args, gathered);
+        if let Some(mirror) = mirror(&args, &ours) {
+            mirror.commands.iter().for_each(|other| self.run_instead(&args, other));
+            return args;
+        }
+        let theirs = self.redis.run(&args);
+        self.history.push(format!("{}-> {}", show_all(&args), String::from_utf8_lossy(&theirs).escape_debug()));
+        assert!(
+            same_reply(self.peer, &args, &ours, &theirs, !gathered),
+            "{}: {}\n  ours:   {}\n  theirs: {}\nbefore:\n{}",
+            self.place(),
+            show_all(&args),
+            String::from_utf8_lossy(&ours).escape_debug(),
+            String::from_utf8_lossy(&theirs).escape_debug(),
+            self.last_commands()
+        );
+        args
+    }
+
+    fn run_instead(&mut self, args: &Args, other: &Args) {
+        let theirs = self.redis.run(other);
+        let answer = String::from_utf8_lossy(&theirs).escape_debug().to_string();
+        self.history.push(format!("{}as {}-> {answer}", show_all(args), show_all(other)));
+        assert!(theirs[0] != b'-', "{}: {}", self.place(), self.last_commands());
+    }
+
+    pub fn place(&self) -> String {
+        format!("seed {}, step {}", self.seed, self.history.len())
+    }
+
+    pub fn last_commands(&self) -> String {
+        self.history[self.history.len().saturating_sub(25)..].join("\n")
+    }
+
+    /// Either side's DUMP of a key, to be restored on both.
+    fn restore_of_dump(&mut self) -> Args {
+        let dump = vec![b"DUMP".to_vec(), self.generator.fill("K")];
+        let (ours, theirs) = (self.handlers.run(&dump, false), self.redis.run(&dump));
+        let reply = if self.generator.random.bool() { theirs } else { ours };
+        let payload = reply.iter().position(|&byte| byte == b'\n').map(|at| &reply[at + 1..]).filter(|rest| rest.len() > 2);
+        let Some(payload) = payload else { return dump };
+        let payload = payload[..payload.len() - 2].to_vec();
+        vec![b"RESTORE".to_vec(), self.generator.fill("K"), b"0".to_vec(), payload, b"REPLACE".to_vec()]
+    }
+}
