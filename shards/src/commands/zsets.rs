@@ -485,8 +485,9 @@ pub fn store(ctx: &mut Ctx<'_>, key: &[u8], result: Zset, event: &'static str, a
         }
         return;
     }
+    let is_new = ctx.find(key).is_none();
     if ctx.gathered {
-        if ctx.find(key).is_some() {
+        if !is_new {
             ctx.effect(&[b"DEL", key]);
         }
         // Read from a clone, which shares all nodes with what is stored.
@@ -500,5 +501,8 @@ pub fn store(ctx: &mut Ctx<'_>, key: &[u8], result: Zset, event: &'static str, a
         ctx.effect(args);
     }
     ctx.keyspace.insert(ctx.db, key, result.into_value(), None);
+    if is_new {
+        ctx.notify(EventClasses::NEW, "new", key);
+    }
     ctx.notify(EventClasses::ZSET, event, key);
 }
