@@ -16,13 +16,17 @@ mod context;
 mod counters;
 mod databases;
 mod effects;
+mod elements;
 mod engine;
 mod events;
 mod expiry;
 mod expiry_time;
+mod field_expiry;
 mod geo;
 mod geohash;
 mod glob;
+mod hashes;
+mod hyperloglogs;
 mod keys;
 mod lists;
 mod long_double;
@@ -30,6 +34,8 @@ mod lookup;
 mod names;
 mod objects;
 mod run;
+mod set_algebra;
+mod sets;
 mod strings;
 mod substrings;
 mod table;
@@ -59,6 +65,11 @@ static FAMILIES: &[&[Command]] = &[
     substrings::COMMANDS,
     bitmaps::COMMANDS,
     bitfield::COMMANDS,
+    hyperloglogs::COMMANDS,
+    hashes::COMMANDS,
+    field_expiry::COMMANDS,
+    sets::COMMANDS,
+    set_algebra::COMMANDS,
     zsets::COMMANDS,
     zsets_ranges::COMMANDS,
     zsets_pops::COMMANDS,

@@ -1,6 +1,7 @@
 //! What commands answer and which effects they state, one line per case. Replies in all their forms are compared with a
 //! real server by `tests/differential_commands.rs`; here stand the effects, which no server shows.
 
+mod hashes_and_sets;
 mod zsets;
 
 use super::*;

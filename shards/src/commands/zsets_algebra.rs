@@ -65,6 +65,9 @@ fn number(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score }
 }
 
+/// What a member of a set without scores counts.
+const SCORE_IN_SET: f64 = 1.0;
+
 /// One of the sets that a command combines.
 #[derive(Clone)]
 struct Source {
@@ -77,6 +80,7 @@ impl Source {
     fn len(&self) -> usize {
         match &self.value {
             Some(Value::Zset(zset)) => zset.len(),
+            Some(Value::Set(set)) => set.len(),
             _ => 0,
         }
     }
@@ -84,14 +88,19 @@ impl Source {
     fn score(&self, member: &[u8]) -> Option<f64> {
         match &self.value {
             Some(Value::Zset(zset)) => zset.score(member),
+            Some(Value::Set(set)) => set.contains(member).then_some(SCORE_IN_SET),
             _ => None,
         }
     }
 
     fn for_each(&self, mut visit: impl FnMut(&[u8], f64) -> ControlFlow<()>) {
-        if let Some(Value::Zset(zset)) = &self.value {
-            let _ = zset.iter().try_for_each(|(member, score)| member.with_bytes(|member| visit(member, score)));
-        }
+        let _ = match &self.value {
+            Some(Value::Zset(zset)) => {
+                zset.iter().try_for_each(|(member, score)| member.with_bytes(|member| visit(member, score)))
+            }
+            Some(Value::Set(set)) => set.iter().try_for_each(|member| member.with_bytes(|member| visit(member, SCORE_IN_SET))),
+            _ => ControlFlow::Continue(()),
+        };
     }
 }
 
