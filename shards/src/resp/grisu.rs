@@ -162,7 +162,7 @@ static POWERS: [u64; 87] = [
 fn power(index: usize) -> (Float, i32) {
     let ten = POWER_FIRST + index as i32 * POWER_STEP;
     // floor(k * log2(10)) - 63
-    (Float { fraction: POWERS[index], exponent: (ten * 217_706 >> 16) - 63 }, ten)
+    (Float { fraction: POWERS[index], exponent: ((ten * 217_706) >> 16) - 63 }, ten)
 }
 
 /// A power of ten, and which, that brings a number of this exponent between 2^-60 and 2^-32 times its fraction.
