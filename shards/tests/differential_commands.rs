@@ -107,6 +107,7 @@ impl Handlers {
                     gathered,
                     may_expire: true,
                     stats: &mut stats,
+                    unnamed: None,
                 };
                 run_data(command, &mut ctx, &args);
             }
@@ -167,6 +168,7 @@ fn replayed(log: &Effects) -> State {
             gathered: false,
             may_expire: false,
             stats: &mut stats,
+            unnamed: None,
         };
         run_data(resolve(&args).expect("effects are commands of the table"), &mut ctx, &args);
         assert_ne!(out[0], b'-', "replay of {} failed: {}", show_all(&args), String::from_utf8_lossy(&out));

@@ -21,8 +21,22 @@ const EXCEPTIONS: [(&str, &str, &str, &str); 4] = [
     ("zscan", " NOSCORES noscores:pure-token=noscores{optional}", "", "of Valkey 8"),
 ];
 
-/// Commands that only we have.
-const OWN: [&str; 1] = ["export"];
+/// Commands that only we have, and those of Redis 7.4 and 8.0 on the expiry of fields.
+const OWN: [&str; 13] = [
+    "export",
+    "hexpire",
+    "hgetdel",
+    "hgetex",
+    "hsetex",
+    "hexpireat",
+    "hexpiretime",
+    "hpersist",
+    "hpexpire",
+    "hpexpireat",
+    "hpexpiretime",
+    "hpttl",
+    "httl",
+];
 
 /// Full name of each command and sub-command to its arguments as text.
 fn arguments_of_all(client: &mut Client) -> BTreeMap<String, String> {

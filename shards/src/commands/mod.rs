@@ -22,6 +22,7 @@ mod events;
 mod expiry;
 mod expiry_time;
 mod field_expiry;
+mod field_values;
 mod geo;
 mod geohash;
 mod glob;
@@ -36,6 +37,7 @@ mod objects;
 mod run;
 mod set_algebra;
 mod sets;
+mod sort;
 mod strings;
 mod substrings;
 mod table;
@@ -47,7 +49,7 @@ mod zsets_ranges;
 pub use arguments::reply_help;
 pub use clients::client_line;
 pub use connection::REDIS_VERSION;
-pub use context::{CommandStats, Ctx, Session};
+pub use context::{CommandStats, Ctx, Session, Unnamed};
 pub use databases::{ScanOptions, parse_scan, random_key, scan_step};
 pub use effects::{EFFECT_HEADER_BYTES, Effects, iter_bytes};
 pub use events::{Event, EventClasses};
@@ -68,6 +70,7 @@ static FAMILIES: &[&[Command]] = &[
     hyperloglogs::COMMANDS,
     hashes::COMMANDS,
     field_expiry::COMMANDS,
+    field_values::COMMANDS,
     sets::COMMANDS,
     set_algebra::COMMANDS,
     zsets::COMMANDS,
@@ -84,6 +87,7 @@ static FAMILIES: &[&[Command]] = &[
     clients::COMMANDS,
     command_info::COMMANDS,
     engine::COMMANDS,
+    sort::COMMANDS,
 ];
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod hashes;
 mod hyperloglogs;
 mod lists;
 mod sets;
+mod sort;
 mod unordered;
 mod zsets;
 
@@ -79,7 +80,7 @@ pub(crate) use sixteen;
 
 /// A family has a file of its own; its line stands here.
 pub static FAMILIES: &[&Family] =
-    &[&hashes::FAMILY, &hyperloglogs::HYPERLOGLOGS, &lists::LISTS, &sets::FAMILY, &zsets::FAMILY, &geo::FAMILY];
+    &[&hashes::FAMILY, &hyperloglogs::HYPERLOGLOGS, &lists::LISTS, &sets::FAMILY, &sort::FAMILY, &zsets::FAMILY, &geo::FAMILY];
 
 pub type Args = Vec<Vec<u8>>;
 
@@ -304,6 +305,13 @@ impl Generator {
             ":any" => {
                 let keys: Vec<&str> = FAMILIES.iter().flat_map(|family| family.keys.iter().copied()).collect();
                 if keys.is_empty() { "k0".to_string() } else { choose(random, &keys) }
+            }
+            // A key whose name ends with something filled in.
+            word if word.contains("_:") => {
+                let (prefix, rest) = word.split_once(':').expect("just seen");
+                let rest = format!(":{rest}");
+                let filled = FAMILIES.iter().find_map(|family| (family.fill)(&rest, random)).expect("a family fills it in");
+                return [prefix.as_bytes(), &filled].concat();
             }
             word if word.starts_with(':') => {
                 let filled = FAMILIES.iter().find_map(|family| (family.fill)(word, random));
