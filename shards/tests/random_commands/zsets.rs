@@ -137,8 +137,7 @@ fn same(peer: Peer, args: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> Option<bool
     match &name[..] {
         // 7.0 looks at the members given before it chooses the form, 7.2 at all of them.
         b"OBJECT" if peer == Peer::Redis7_0 && has(b"ENCODING") => {
-            let packed_or_not = |reply: &[u8]| reply.ends_with(b"listpack\r\n") || reply.ends_with(b"skiplist\r\n");
-            (packed_or_not(ours) && packed_or_not(theirs)).then_some(true)
+            (ours.ends_with(b"skiplist\r\n") && theirs.ends_with(b"listpack\r\n")).then_some(true)
         }
         // Servers after 7.2 take a negative offset for none.
         _ if peer != Peer::Redis7_0 && name.starts_with(b"ZR") && has(b"LIMIT") && negative_offset(args) => Some(true),
