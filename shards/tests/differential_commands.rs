@@ -5,10 +5,12 @@
 
 mod both_sides;
 mod random_commands;
+mod snapshots;
 
 use both_sides::*;
 use random_commands::*;
 use shards::resp::Protocol;
+use snapshots::state;
 
 const STEPS: usize = 40_000;
 
@@ -18,37 +20,7 @@ fn check(seed: u64, protocol: Protocol, gathered: bool) {
     for _ in 0..STEPS {
         sides.step(gathered);
     }
-    let Sides { peer, redis, handlers, seed, .. } = &mut sides;
-    compare_states(*peer, redis, handlers, *seed);
-    assert_eq!(replayed(&handlers.log), state(&handlers.keyspace), "seed {seed}: the effects lead to another state");
-}
-
-fn compare_states(peer: Peer, redis: &mut Redis, handlers: &mut Handlers, seed: u64) {
-    for db in 0..DATABASES {
-        for command in [format!("SELECT {db}"), "DBSIZE".to_string(), "KEYS *".to_string()] {
-            let args = words(&command);
-            let (ours, theirs) = (handlers.run(&args, false), redis.run(&args));
-            assert!(same_reply(peer, &args, &ours, &theirs, true), "seed {seed}, database {db}: {command} differs at the end");
-        }
-        let families = FAMILIES.iter().flat_map(|family| family.keys.iter().map(|key| key.to_string()));
-        for key in (0..6).map(|key| format!("k{key}")).chain(families) {
-            let of_families = FAMILIES.iter().flat_map(|family| family.state.iter().copied());
-            for command in ["TYPE K", "GET K", "PEXPIRETIME K"].into_iter().chain(of_families) {
-                let args: Args = words(command)
-                    .iter()
-                    .map(|word| if word == b"K" { key.clone().into_bytes() } else { word.clone() })
-                    .collect();
-                let (ours, theirs) = (handlers.run(&args, false), redis.run(&args));
-                assert!(
-                    same_reply(peer, &args, &ours, &theirs, true),
-                    "seed {seed}, database {db}: {} differs at the end\n  ours:   {}\n  theirs: {}",
-                    show_all(&args),
-                    String::from_utf8_lossy(&ours).escape_debug(),
-                    String::from_utf8_lossy(&theirs).escape_debug()
-                );
-            }
-        }
-    }
+    sides.check_end();
 }
 
 #[test]
@@ -100,7 +72,7 @@ fn rare_cases_are_those_of_redis() {
         let (ours, theirs) = (handlers.run(&args, false), redis.run(&args));
         assert_eq!(ours.escape_ascii().to_string(), theirs.escape_ascii().to_string(), "{}", show_all(&args));
     }
-    assert_eq!(replayed(&handlers.log), state(&handlers.keyspace), "the effects lead to another state");
+    assert_same_state("what the effects lead to", 0, &replayed(handlers.log.iter()), &state(&handlers.keyspace));
 }
 
 /// Entries that are as in 7.2, where 7.0 has others.

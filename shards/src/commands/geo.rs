@@ -236,11 +236,11 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn from_point(&mut self, point: Point) {
+    fn centre_on(&mut self, point: Point) {
         (self.centre, self.has_centre) = (Some(point), true);
     }
 
-    fn from_member(&mut self, ctx: &Ctx<'_>, entry: Option<Entry>, member: &[u8]) -> Result<(), Failure> {
+    fn centre_on_member(&mut self, ctx: &Ctx<'_>, entry: Option<Entry>, member: &[u8]) -> Result<(), Failure> {
         self.has_centre = true;
         if let Some(entry) = entry {
             self.centre = Some(point_of(ctx, entry, member).ok_or(NO_MEMBER)?);
@@ -288,12 +288,12 @@ impl<'a> Search<'a> {
                 [key, ..] if form == (Form::Radius { stores: true }) && is(word, "STOREDIST") => self.stored(key, true),
                 [member, ..] if searches && !from_point && is(word, "FROMMEMBER") => {
                     from_member = true;
-                    self.from_member(ctx, entry, member)?;
+                    self.centre_on_member(ctx, entry, member)?;
                     1
                 }
                 [longitude, latitude, ..] if searches && !from_member && is(word, "FROMLONLAT") => {
                     from_point = true;
-                    self.from_point(coordinates(longitude, latitude)?);
+                    self.centre_on(coordinates(longitude, latitude)?);
                     2
                 }
                 [radius, unit, ..] if searches && !rectangle && is(word, "BYRADIUS") => {
@@ -427,7 +427,7 @@ fn radius_command(ctx: &mut Ctx<'_>, args: &[&[u8]], stores: bool) {
     answer(ctx, |ctx| {
         let entry = read_typed::<Zset>(ctx, args[1])?;
         let mut query = Search::new();
-        query.from_point(coordinates(args[2], args[3])?);
+        query.centre_on(coordinates(args[2], args[3])?);
         query.by_radius(args[4], args[5])?;
         search(ctx, entry, query, Form::Radius { stores }, args, 6)
     });
@@ -449,7 +449,7 @@ fn radius_by_member_command(ctx: &mut Ctx<'_>, args: &[&[u8]], stores: bool) {
         let mut query = Search::new();
         // Of an absent key nothing is looked at but the options.
         if entry.is_some() {
-            query.from_member(ctx, entry, args[2])?;
+            query.centre_on_member(ctx, entry, args[2])?;
             query.by_radius(args[3], args[4])?;
         }
         search(ctx, entry, query, Form::Radius { stores }, args, 5)

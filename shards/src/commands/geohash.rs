@@ -81,13 +81,26 @@ fn cell_number(coordinate: f64, max: f64, steps: u32) -> u32 {
     (part * (1u64 << steps) as f64) as u32
 }
 
+/// How the bits of a number move apart, halving the distance each time, and which bits stay.
+const SPREADING: [(u32, u64); 5] = [
+    (16, 0x0000_ffff_0000_ffff),
+    (8, 0x00ff_00ff_00ff_00ff),
+    (4, 0x0f0f_0f0f_0f0f_0f0f),
+    (2, 0x3333_3333_3333_3333),
+    (1, 0x5555_5555_5555_5555),
+];
+
 /// Spreads the bits of a number to the even places.
 fn interleave(number: u32) -> u64 {
-    (0..32).fold(0, |bits, at| bits | (number as u64 >> at & 1) << (2 * at))
+    SPREADING.iter().fold(number as u64, |bits, (shift, stay)| (bits | bits << shift) & stay)
 }
 
+/// The bits at the even places.
 fn deinterleave(bits: u64) -> u32 {
-    (0..32).fold(0, |number, at| number | ((bits >> (2 * at) & 1) as u32) << at)
+    let even = bits & SPREADING[4].1;
+    let gather = |bits: u64, at: usize| (bits | bits >> SPREADING[at + 1].0) & SPREADING[at].1;
+    let gathered = (0..4).rev().fold(even, gather);
+    (gathered | gathered >> 16) as u32
 }
 
 /// One of 2^steps by 2^steps cells.

@@ -5,16 +5,14 @@ use super::arguments::{
     Failure, NOT_FLOAT, SYNTAX, answer, find_typed, is, read_typed, remove_emptied, typed, typed_mut, typed_to_change,
 };
 use super::context::Ctx;
-use super::databases::parse_element_scan;
+use super::elements::{EFFECT_ELEMENTS_MAX, ElementScan, RandomCount, last_option, reply_scan, shows};
 use super::events::EventClasses;
-use super::glob::glob_matches;
 use super::keys::delete;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::keyspace::{Entry, Keyspace};
-use crate::resp::{DOUBLE_TEXT_MAX, Protocol, Reply, double_text, parse_double, parse_integer};
+use crate::resp::{DOUBLE_TEXT_MAX, Protocol, Reply, double_text, parse_double};
 use crate::types::listpack::Packed;
 use crate::types::{Typed, Zset};
-use std::collections::HashSet;
 
 pub static COMMANDS: &[Command] = &[
 Command::new("zadd", -4, flags::WRITE | flags::DENYOOM | flags::FAST, Route::Keys(Multi::Never), Run::Data(zadd))
@@ -47,11 +45,6 @@ Command::new("zrandmember", -2, flags::READONLY, Route::Keys(Multi::Never), Run:
 Command::new("zscan", -3, flags::READONLY, Route::Keys(Multi::Never), Run::Data(zscan))
 .keys(1, 1, 1).specs(&[Spec::at(1, "RO access")]).acl(&["read", "sortedset", "slow"]).tips(&["nondeterministic_output"]).arguments("key cursor:integer [MATCH pattern] [COUNT count:integer]")
 .doc("sorted-set", "2.8.0", "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.", "Iterates over members and scores of a sorted set")];
-
-const OUT_OF_RANGE: Failure = Failure::Borrowed("ERR value is out of range");
-
-/// Pairs or members in one effect at most: replaying it must not hold up a shard.
-const ELEMENTS_PER_EFFECT: usize = 256;
 
 // --- ZADD ----------------------------------------------------------------------------------------------------------------
 
@@ -168,7 +161,7 @@ pub fn add_pairs(ctx: &mut Ctx<'_>, key: &[u8], options: AddOptions, words: &[&[
     if nx && xx {
         return Err("ERR XX and NX options at the same time are not compatible".into());
     }
-    if (gt && nx) || (lt && nx) || (gt && lt) {
+    if [nx, gt, lt].into_iter().filter(|given| *given).count() > 1 {
         return Err("ERR GT, LT, and/or NX options at the same time are not compatible".into());
     }
     if incr && words.len() > 2 {
@@ -223,28 +216,23 @@ pub fn add<'a>(ctx: &mut Ctx<'_>, key: &[u8], options: AddOptions, members: &[(f
         }
         done.tally(current.is_none(), &decision, member);
     }
-    add_effects(ctx, key, done.changed.iter().copied());
+    add_effects(ctx, key, &done.changed);
     ctx.notify(EventClasses::ZSET, if options.incr { "zincr" } else { "zadd" }, key);
     Ok(done)
 }
 
 /// States the scores of members, in pieces.
-fn add_effects<'m>(ctx: &mut Ctx<'_>, key: &[u8], members: impl Iterator<Item = (f64, &'m [u8])>) {
-    let mut members = members.peekable();
-    while members.peek().is_some() {
-        let mut texts = Vec::new();
-        let piece: Vec<&[u8]> = members
-            .by_ref()
-            .take(ELEMENTS_PER_EFFECT)
-            .map(|(score, member)| {
-                let mut buffer = [0; DOUBLE_TEXT_MAX];
-                let len = double_text(score, &mut buffer).len();
-                texts.push((buffer, len));
-                member
-            })
-            .collect();
-        let mut args: Vec<&[u8]> = vec![b"ZADD", key];
-        for ((text, len), member) in texts.iter().zip(piece) {
+fn add_effects(ctx: &mut Ctx<'_>, key: &[u8], members: &[(f64, &[u8])]) {
+    for piece in members.chunks(EFFECT_ELEMENTS_MAX) {
+        let mut texts = Vec::with_capacity(piece.len());
+        for (score, _) in piece {
+            let mut buffer = [0; DOUBLE_TEXT_MAX];
+            let len = double_text(*score, &mut buffer).len();
+            texts.push((buffer, len));
+        }
+        let mut args: Vec<&[u8]> = Vec::with_capacity(2 + 2 * piece.len());
+        args.extend([&b"ZADD"[..], key]);
+        for ((text, len), (_, member)) in texts.iter().zip(piece) {
             args.extend([&text[..*len], member]);
         }
         ctx.effect(&args);
@@ -266,7 +254,7 @@ fn zrem(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         let zset = typed_mut::<Zset>(ctx, entry);
         let removed: Vec<&[u8]> = members.iter().copied().filter(|member| zset.remove(member).is_some()).collect();
         let emptied = zset.is_empty();
-        for piece in removed.chunks(ELEMENTS_PER_EFFECT) {
+        for piece in removed.chunks(EFFECT_ELEMENTS_MAX) {
             ctx.effect(&[&[&b"ZREM"[..], key], piece].concat());
         }
         ctx.notify(EventClasses::ZSET, "zrem", key);
@@ -356,21 +344,15 @@ fn reply_rank(ctx: &mut Ctx<'_>, args: &[&[u8]], name: &str, counted: fn(usize, 
 fn zrandmember(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
         let Some(count) = args.get(2) else { return reply_random_member(ctx, args[1]) };
-        let count = random_count(count)?;
-        let with_scores = match args[3..] {
-            [] => false,
-            [option] if is(option, "WITHSCORES") => true,
-            _ => return Err(SYNTAX),
-        };
-        if with_scores && !(-i64::MAX / 2..=i64::MAX / 2).contains(&count) {
-            return Err(OUT_OF_RANGE);
-        }
+        let count = RandomCount::parse(count)?;
+        let with_scores = last_option(args, 3, "WITHSCORES")?;
+        count.check_pairs(with_scores)?;
         let Some(entry) = read_typed::<Zset>(ctx, args[1])? else {
             ctx.reply.array(0);
             return Ok(());
         };
         let zset = zset_at(ctx.keyspace, entry);
-        let ranks = random_ranks(ctx.random, zset.len(), count);
+        let ranks = count.ranks(ctx.random, zset.len());
         let members = ranks.iter().map(|rank| zset.get(*rank).expect("a rank below the length"));
         reply_members(&mut ctx.reply, ranks.len(), members, with_scores);
         Ok(())
@@ -389,62 +371,24 @@ fn reply_random_member(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn random_count(text: &[u8]) -> Result<i64, Failure> {
-    match parse_integer(text) {
-        Some(i64::MIN) => Err(format!("ERR value is out of range, value must between {} and {}", -i64::MAX, i64::MAX).into()),
-        Some(count) => Ok(count),
-        None => Err(super::arguments::NOT_INTEGER),
-    }
-}
-
-/// Ranks below `len`: each at most once, or, when `count` is negative, so many whatever they are.
-fn random_ranks(random: &mut fastrand::Rng, len: usize, count: i64) -> Vec<usize> {
-    if count < 0 {
-        return (0..count.unsigned_abs()).map(|_| random.usize(..len)).collect();
-    }
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if count >= len {
-        return (0..len).collect();
-    }
-    // Floyd's sampling: every choice of `count` out of `len` is equally likely, and no draw is wasted.
-    let (mut seen, mut ranks) = (HashSet::with_capacity(count), Vec::with_capacity(count));
-    for bound in len - count..len {
-        let drawn = random.usize(..=bound);
-        let rank = if seen.insert(drawn) { drawn } else { bound };
-        seen.insert(rank);
-        ranks.push(rank);
-    }
-    ranks
-}
-
 /// ZSCAN key cursor [MATCH pattern] [COUNT count]
 fn zscan(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
-        // An absent key is answered before the options are looked at, but after the cursor.
-        parse_element_scan(&args[2..3])?;
+        let scan = ElementScan::new(args)?;
         let Some(entry) = read_typed::<Zset>(ctx, args[1])? else {
-            reply_scan(&mut ctx.reply, 0, &[]);
+            reply_scan(ctx, 0, &[]);
             return Ok(());
         };
-        let (cursor, options) = parse_element_scan(&args[2..])?;
-        // Not asked at all: `*` does not match the empty member.
-        let pattern = options.pattern.filter(|pattern| *pattern != b"*");
+        let (cursor, options) = scan.options()?;
         let mut found = Vec::new();
         let next = zset_at(ctx.keyspace, entry).scan(cursor, options.count, |member, score| {
-            if pattern.is_none_or(|pattern| glob_matches(pattern, member, false)) {
+            if shows(&options, member) {
                 found.extend([member.to_vec(), score.to_vec()]);
             }
         });
-        reply_scan(&mut ctx.reply, next, &found);
+        reply_scan(ctx, next, &found);
         Ok(())
     });
-}
-
-fn reply_scan(reply: &mut Reply<'_>, cursor: u64, elements: &[Vec<u8>]) {
-    reply.array(2);
-    reply.bulk(cursor.to_string().as_bytes());
-    reply.array(elements.len());
-    elements.iter().for_each(|element| reply.bulk(element));
 }
 
 // --- Shared --------------------------------------------------------------------------------------------------------------
@@ -488,12 +432,11 @@ pub fn store(ctx: &mut Ctx<'_>, key: &[u8], result: Zset, event: &'static str, a
         if replaces {
             ctx.effect(&[b"DEL", key]);
         }
-        // Read from a clone, which shares all nodes with what is stored.
-        let clone = result.clone();
-        let members: Vec<_> = clone.iter().collect();
-        for piece in members.chunks(ELEMENTS_PER_EFFECT) {
-            let owned: Vec<_> = piece.iter().map(|(member, score)| (*score, member.bytes())).collect();
-            add_effects(ctx, key, owned.iter().map(|(score, member)| (*score, &**member)));
+        let mut members = result.iter().map(|(member, score)| (score, member.bytes())).peekable();
+        while members.peek().is_some() {
+            let piece: Vec<_> = members.by_ref().take(EFFECT_ELEMENTS_MAX).collect();
+            let piece: Vec<(f64, &[u8])> = piece.iter().map(|(score, member)| (*score, &**member)).collect();
+            add_effects(ctx, key, &piece);
         }
     } else {
         ctx.effect(args);

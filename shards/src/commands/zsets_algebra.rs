@@ -65,6 +65,9 @@ fn number(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score }
 }
 
+/// What a member of a set without scores counts.
+const SCORE_IN_SET: f64 = 1.0;
+
 /// One of the sets that a command combines.
 #[derive(Clone)]
 struct Source {
@@ -77,6 +80,7 @@ impl Source {
     fn len(&self) -> usize {
         match &self.value {
             Some(Value::Zset(zset)) => zset.len(),
+            Some(Value::Set(set)) => set.len(),
             _ => 0,
         }
     }
@@ -84,14 +88,19 @@ impl Source {
     fn score(&self, member: &[u8]) -> Option<f64> {
         match &self.value {
             Some(Value::Zset(zset)) => zset.score(member),
+            Some(Value::Set(set)) => set.contains(member).then_some(SCORE_IN_SET),
             _ => None,
         }
     }
 
     fn for_each(&self, mut visit: impl FnMut(&[u8], f64) -> ControlFlow<()>) {
-        if let Some(Value::Zset(zset)) = &self.value {
-            let _ = zset.iter().try_for_each(|(member, score)| member.with_bytes(|member| visit(member, score)));
-        }
+        let _ = match &self.value {
+            Some(Value::Zset(zset)) => {
+                zset.iter().try_for_each(|(member, score)| member.with_bytes(|member| visit(member, score)))
+            }
+            Some(Value::Set(set)) => set.iter().try_for_each(|member| member.with_bytes(|member| visit(member, SCORE_IN_SET))),
+            _ => ControlFlow::Continue(()),
+        };
     }
 }
 
@@ -101,7 +110,7 @@ struct Query {
     sources: Vec<Source>,
     aggregate: Aggregate,
     with_scores: bool,
-    /// Of ZINTERCARD.
+    /// Of ZINTERCARD: count no further. 0: count all.
     limit: usize,
 }
 
@@ -164,7 +173,7 @@ impl Query {
         }
         let mut members = match self.operation {
             Operation::Union => self.union(),
-            Operation::Inter => self.intersection(0),
+            Operation::Inter => self.intersection(),
             Operation::Diff => self.difference(),
         };
         members.sort_by(|(a, a_score), (b, b_score)| {
@@ -186,20 +195,22 @@ impl Query {
         scores.into_iter().collect()
     }
 
-    /// `limit`: stop at so many members, 0 = at none.
-    fn intersection(&self, limit: usize) -> Vec<(Element, f64)> {
+    /// Shows the members that are in all sources.
+    fn for_each_in_all(&self, mut visit: impl FnMut(&[u8], f64) -> ControlFlow<()>) {
         let (first, others) = self.sources.split_first().expect("at least one key");
-        let mut members = Vec::new();
-        if first.len() == 0 {
-            return members;
-        }
         first.for_each(|member, score| {
-            let mut others = others.iter();
-            let score = others.try_fold(number(first.weight * score), |score, source| {
+            let score = others.iter().try_fold(number(first.weight * score), |score, source| {
                 Some(self.aggregate.of(score, source.score(member)? * source.weight))
             });
-            members.extend(score.map(|score| (Element::new(member), score)));
-            if limit != 0 && members.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            score.map_or(ControlFlow::Continue(()), |score| visit(member, score))
+        });
+    }
+
+    fn intersection(&self) -> Vec<(Element, f64)> {
+        let mut members = Vec::new();
+        self.for_each_in_all(|member, score| {
+            members.push((Element::new(member), score));
+            ControlFlow::Continue(())
         });
         members
     }
@@ -266,7 +277,12 @@ fn zintercard(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
         let mut query = Query::parse(ctx, "zintercard", Operation::Inter, Form::Counts, &args[1..])?;
         query.sources.sort_by_key(Source::len);
-        ctx.reply.integer(query.intersection(query.limit).len() as i64);
+        let mut count = 0;
+        query.for_each_in_all(|_, _| {
+            count += 1;
+            if count == query.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        ctx.reply.integer(count as i64);
         Ok(())
     });
 }

@@ -453,8 +453,8 @@ fn the_gate_asks_for_the_last_write_of_what_was_looked_up() {
         keyspace.needed().0
     };
     assert_eq!(needed(1, &mut |keyspace| look_up(keyspace, 0, b"a")), 0);
-    assert_eq!(needed(1, &mut |keyspace| drop(keyspace.insert(0, b"a", string("1"), None))), 0);
-    assert_eq!(needed(2, &mut |keyspace| drop(keyspace.insert(0, b"b", string("1"), None))), 0);
+    assert_eq!(needed(1, &mut |keyspace| _ = keyspace.insert(0, b"a", string("1"), None)), 0);
+    assert_eq!(needed(2, &mut |keyspace| _ = keyspace.insert(0, b"b", string("1"), None)), 0);
     assert_eq!(needed(3, &mut |keyspace| look_up(keyspace, 0, b"a")), 1);
     assert_eq!(needed(3, &mut |keyspace| [b"a", b"b", b"a"].iter().for_each(|key| look_up(keyspace, 0, *key))), 2);
     assert_eq!(needed(3, &mut |keyspace| look_up(keyspace, 1, b"a")), 0, "another database");

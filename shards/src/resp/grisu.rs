@@ -162,7 +162,7 @@ static POWERS: [u64; 87] = [
 fn power(index: usize) -> (Float, i32) {
     let ten = POWER_FIRST + index as i32 * POWER_STEP;
     // floor(k * log2(10)) - 63
-    (Float { fraction: POWERS[index], exponent: (ten * 217_706 >> 16) - 63 }, ten)
+    (Float { fraction: POWERS[index], exponent: ((ten * 217_706) >> 16) - 63 }, ten)
 }
 
 /// A power of ten, and which, that brings a number of this exponent between 2^-60 and 2^-32 times its fraction.
@@ -249,8 +249,8 @@ mod tests {
         // From ZSCORE of valkey-server 8.1.
         for (value, expected) in [
             (0.005696493712507245, "56964937125072446"),
-            (595096872341723.25, "5950968723417232"),
-            (904608260651772.25, "9046082606517722"),
+            (595_096_872_341_723.3, "5950968723417232"),
+            (904_608_260_651_772.3, "9046082606517722"),
             (4.008505818073692e279, "40085058180736923"),
         ] {
             let mut out = [0; DIGITS_MAX];

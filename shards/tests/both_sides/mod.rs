@@ -1,11 +1,10 @@
 //! The two sides of a differential test: a real server of our own, and the handlers over one keyspace. They get the same random commands.
 
 use crate::random_commands::*;
+use crate::snapshots::{Snapshots, State, commands, dump, state};
 use shards::commands::{CommandStats, Ctx, Effects, Event, EventClasses, Home, Names, Run, Session, resolve, run_data};
 use shards::keyspace::Keyspace;
 use shards::resp::{Protocol, Reply, decode_command};
-use shards::types::Value;
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -22,13 +21,30 @@ pub struct Redis {
 
 impl Redis {
     pub fn start(peer: Peer, name: &str) -> Redis {
+        Redis::start_with(peer, name, None)
+    }
+
+    fn start_with(peer: Peer, name: &str, dump: Option<&[u8]>) -> Redis {
         let dir = std::env::temp_dir().join(format!("shardis-differential-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a temporary directory");
+        if let Some(dump) = dump {
+            std::fs::write(dir.join("dump.rdb"), dump).expect("a temporary directory");
+        }
         // A socket in our own directory: a port could be taken by another test.
         let socket = dir.join("socket");
         let child = Command::new(peer.program())
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--databases", &DATABASES.to_string()])
-            .args(["--enable-debug-command", "yes"])
+            .args([
+                "--port",
+                "0",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--databases",
+                &DATABASES.to_string(),
+                "--enable-debug-command",
+                "yes",
+            ])
             .args([OsStr::new("--dir"), dir.as_os_str(), OsStr::new("--unixsocket"), socket.as_os_str()])
             .stdout(Stdio::null())
             .spawn()
@@ -73,23 +89,26 @@ impl Drop for Redis {
 /// The handlers over one keyspace, dispatched as the engine does for one shard.
 pub struct Handlers {
     pub keyspace: Keyspace,
-    pub session: Session,
+    session: Session,
     random: fastrand::Rng,
     /// All effects so far.
     pub log: Effects,
+    snapshots: Snapshots,
     /// The events that are asked for.
     pub watched: EventClasses,
-    /// All events so far that nobody has taken.
+    /// Raised and not yet taken by the test.
     pub events: Vec<Event>,
 }
 
 impl Handlers {
     pub fn new() -> Handlers {
+        let session = Session { authenticated: true, ..Session::default() };
         Handlers {
             keyspace: Keyspace::new(DATABASES, 1),
-            session: Session { authenticated: true, ..Session::default() },
+            session,
             random: fastrand::Rng::with_seed(1),
             log: Effects::default(),
+            snapshots: Snapshots::new(),
             watched: EventClasses::NONE,
             events: Vec::new(),
         }
@@ -143,62 +162,72 @@ impl Handlers {
         }
         self.events.extend_from_slice(effects.events());
         self.log.append(&effects);
+        self.snapshots.step(&mut self.keyspace);
+        while self.keyspace.reclaim(1000) {}
         out
     }
 }
 
-pub type State = BTreeMap<(u16, Vec<u8>), (Value, Option<i64>)>;
-
-pub fn state(keyspace: &Keyspace) -> State {
-    let mut state = State::new();
-    for db in 0..keyspace.databases() {
-        let mut cursor = 0;
-        loop {
-            cursor = keyspace.scan(db, cursor, 100, &mut |key, value, expire_at_ms| {
-                state.insert((db, key.to_vec()), (value.clone(), expire_at_ms));
-            });
-            if cursor == 0 {
-                break;
-            }
-        }
-    }
-    state
-}
-
-/// The state after running the effects on an empty keyspace.
-pub fn replayed(log: &Effects) -> State {
+/// The state after running commands, as they are logged, on an empty keyspace.
+pub fn replayed<'l>(log: impl Iterator<Item = (u16, &'l [u8])>) -> State {
     let mut keyspace = Keyspace::new(DATABASES, 2);
     let mut random = fastrand::Rng::with_seed(2);
-    for (db, bytes) in log.iter() {
-        let (args, consumed) = decode_command(bytes).expect("an effect is a command");
-        assert_eq!(consumed, bytes.len());
-        let (mut out, mut effects, mut stats) = (Vec::new(), Effects::default(), CommandStats::default());
-        let mut ctx = Ctx {
-            keyspace: &mut keyspace,
-            reply: Reply::new(&mut out, Protocol::Resp2),
-            effects: &mut effects,
-            db,
-            now_ms: now_ms(),
-            random: &mut random,
-            replaying: true,
-            gathered: false,
-            may_expire: false,
-            stats: &mut stats,
-            unnamed: None,
-        };
-        run_data(resolve(&args).expect("effects are commands of the table"), &mut ctx, &args);
-        assert_ne!(out[0], b'-', "replay of {} failed: {}", show_all(&args), String::from_utf8_lossy(&out));
+    for (db, mut bytes) in log {
+        while !bytes.is_empty() {
+            let (args, consumed) = decode_command(bytes).expect("what is logged are commands");
+            let (mut out, mut effects, mut stats) = (Vec::new(), Effects::default(), CommandStats::default());
+            let mut ctx = Ctx {
+                keyspace: &mut keyspace,
+                reply: Reply::new(&mut out, Protocol::Resp2),
+                effects: &mut effects,
+                db,
+                now_ms: now_ms(),
+                random: &mut random,
+                replaying: true,
+                gathered: false,
+                may_expire: false,
+                stats: &mut stats,
+                unnamed: None,
+            };
+            run_data(resolve(&args).expect("logged commands are in the table"), &mut ctx, &args);
+            assert_ne!(out[0], b'-', "replay of {} failed: {}", show_all(&args), String::from_utf8_lossy(&out));
+            bytes = &bytes[consumed..];
+        }
     }
     state(&keyspace)
 }
 
+pub fn assert_same_state(what: &str, seed: u64, found: &State, expected: &State) {
+    for key in found.keys().chain(expected.keys()) {
+        assert_eq!(found.get(key), expected.get(key), "seed {seed}: {what}: {} differs", String::from_utf8_lossy(&key.1));
+    }
+}
+
+/// The state's `dump.rdb` in a real server: its digest is that of the server which ran the same commands.
+fn loads_elsewhere(peer: Peer, redis: &mut Redis, state: &State, seed: u64) {
+    let expected = redis.run(&words("DEBUG DIGEST"));
+    let mut loaded = Redis::start_with(peer, &format!("{seed}-loaded"), Some(&dump(state)));
+    let found = loaded.run(&words("DEBUG DIGEST"));
+    if found != expected {
+        let differing = state.keys().filter(|(db, key)| {
+            let ask = |redis: &mut Redis| {
+                redis.run(&words(&format!("SELECT {db}")));
+                redis.run(&[words("DEBUG DIGEST-VALUE"), vec![key.clone()]].concat())
+            };
+            ask(redis) != ask(&mut loaded)
+        });
+        let names: Vec<String> = differing.map(|(db, key)| format!("{db}:{}", String::from_utf8_lossy(key))).collect();
+        panic!("seed {seed}: {peer:?} has loaded another state from our dump.rdb: {names:?}");
+    }
+}
+
 /// A run of random commands on both sides.
 pub struct Sides {
-    pub peer: Peer,
+    peer: Peer,
     pub redis: Redis,
     pub handlers: Handlers,
     pub generator: Generator,
-    pub seed: u64,
+    seed: u64,
     /// Commands with the peer's replies, for the reader of a failure.
     history: Vec<String>,
 }
@@ -231,14 +260,14 @@ impl Sides {
             return args;
         }
         let theirs = self.redis.run(&args);
-        self.history.push(format!("{}-> {}", show_all(&args), String::from_utf8_lossy(&theirs).escape_debug()));
+        self.history.push(format!("{}-> {}", show_all(&args), shown(&theirs)));
         assert!(
             same_reply(self.peer, &args, &ours, &theirs, !gathered),
             "{}: {}\n  ours:   {}\n  theirs: {}\nbefore:\n{}",
             self.place(),
             show_all(&args),
-            String::from_utf8_lossy(&ours).escape_debug(),
-            String::from_utf8_lossy(&theirs).escape_debug(),
+            shown(&ours),
+            shown(&theirs),
             self.last_commands()
         );
         args
@@ -246,9 +275,21 @@ impl Sides {
 
     fn run_instead(&mut self, args: &Args, other: &Args) {
         let theirs = self.redis.run(other);
-        let answer = String::from_utf8_lossy(&theirs).escape_debug().to_string();
-        self.history.push(format!("{}as {}-> {answer}", show_all(args), show_all(other)));
+        self.history.push(format!("{}as {}-> {}", show_all(args), show_all(other), shown(&theirs)));
         assert!(theirs[0] != b'-', "{}: {}", self.place(), self.last_commands());
+    }
+
+    /// Whether both sides hold the same at the end, and everything that is made of our state leads to the same again.
+    pub fn check_end(mut self) {
+        let (peer, seed) = (self.peer, self.seed);
+        compare_states(peer, &mut self.redis, &mut self.handlers, seed);
+        let state = state(&self.handlers.keyspace);
+        assert_same_state("what the effects lead to", seed, &replayed(self.handlers.log.iter()), &state);
+        let commands = commands(&state);
+        assert_same_state("a base of commands", seed, &replayed(commands.iter().map(|(db, bytes)| (*db, &bytes[..]))), &state);
+        loads_elsewhere(peer, &mut self.redis, &state, seed);
+        let taken = self.handlers.snapshots.taken;
+        assert!(taken > 10, "seed {seed}: {taken} snapshots were taken");
     }
 
     pub fn place(&self) -> String {
@@ -268,5 +309,42 @@ impl Sides {
         let Some(payload) = payload else { return dump };
         let payload = payload[..payload.len() - 2].to_vec();
         vec![b"RESTORE".to_vec(), self.generator.fill("K"), b"0".to_vec(), payload, b"REPLACE".to_vec()]
+    }
+}
+
+fn shown(reply: &[u8]) -> String {
+    String::from_utf8_lossy(reply).escape_debug().to_string()
+}
+
+fn compare_states(peer: Peer, redis: &mut Redis, handlers: &mut Handlers, seed: u64) {
+    for db in 0..DATABASES {
+        for command in [format!("SELECT {db}"), "KEYS *".to_string(), "DBSIZE".to_string()] {
+            let args = words(&command);
+            let (ours, theirs) = (handlers.run(&args, false), redis.run(&args));
+            assert!(
+                same_reply(peer, &args, &ours, &theirs, true),
+                "seed {seed}, database {db}: {command} differs at the end:\n  ours:   {}\n  theirs: {}",
+                shown(&ours),
+                shown(&theirs)
+            );
+        }
+        let families = FAMILIES.iter().flat_map(|family| family.keys.iter().map(|key| key.to_string()));
+        for key in (0..6).map(|key| format!("k{key}")).chain(families) {
+            let of_families = FAMILIES.iter().flat_map(|family| family.state.iter().copied());
+            for command in ["TYPE K", "GET K", "PEXPIRETIME K"].into_iter().chain(of_families) {
+                let args: Args = words(command)
+                    .iter()
+                    .map(|word| if word == b"K" { key.clone().into_bytes() } else { word.clone() })
+                    .collect();
+                let (ours, theirs) = (handlers.run(&args, false), redis.run(&args));
+                assert!(
+                    same_reply(peer, &args, &ours, &theirs, true),
+                    "seed {seed}, database {db}: {} differs at the end\n  ours:   {}\n  theirs: {}",
+                    show_all(&args),
+                    shown(&ours),
+                    shown(&theirs)
+                );
+            }
+        }
     }
 }

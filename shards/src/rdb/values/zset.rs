@@ -169,7 +169,9 @@ mod tests {
 
     fn zset(members: &[(&str, f64)]) -> Zset {
         let mut zset = Zset::new();
-        members.iter().for_each(|(member, score)| drop(zset.insert(member.as_bytes(), *score, &Limits::DEFAULT)));
+        for (member, score) in members {
+            zset.insert(member.as_bytes(), *score, &Limits::DEFAULT);
+        }
         zset
     }
 
