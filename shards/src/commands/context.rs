@@ -87,16 +87,23 @@ pub struct CommandStats {
     pub expired_keys: u64,
 }
 
+impl CommandStats {
+    pub fn forget_lookups_since(&mut self, before: &CommandStats) {
+        self.keyspace_hits = before.keyspace_hits;
+        self.keyspace_misses = before.keyspace_misses;
+    }
+}
+
 impl<'a> Ctx<'a> {
-    /// As `find`, for a key that the arguments do not name. While `wants_more`, what it says about other keys is not to be used: the
+    /// As `read`, for a key that the arguments do not name. While `wants_more`, what it says about other keys is not to be used: the
     /// command asks for all the keys it can tell, changes nothing, and runs again when it has them.
-    pub fn find_unnamed(&mut self, key: &[u8]) -> Option<Entry> {
+    pub fn read_unnamed(&mut self, key: &[u8]) -> Option<Entry> {
         if let Some(unnamed) = &mut self.unnamed
             && unnamed.must_wait_for(key)
         {
             return None;
         }
-        self.find(key)
+        self.read(key)
     }
 
     pub fn wants_more(&self) -> bool {

@@ -153,7 +153,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
         let (key, payload) = (args[1], args[3]);
         let options = RestoreOptions::parse(&args[4..])?;
-        if !options.replace && ctx.read(key).is_some() {
+        if !options.replace && ctx.find(key).is_some() {
             return Err("BUSYKEY Target key name already exists.".into());
         }
         let ttl = integer(args[2])?;

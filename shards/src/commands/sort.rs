@@ -1,7 +1,7 @@
 //! SORT and SORT_RO.
 //!
 //! BY and GET name other keys by a pattern whose `*` is an element. Such keys may live on any shard, so SORT first asks for all of
-//! them (`Ctx::find_unnamed`) and does its work when it has them.
+//! them (`Ctx::read_unnamed`) and does its work when it has them.
 
 use super::arguments::{Failure, SYNTAX, WRONG_TYPE, answer, integer, is};
 use super::context::Ctx;
@@ -296,7 +296,7 @@ fn looked_up(ctx: &mut Ctx<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8
     let (prefix, suffix) = (&pattern[..star], &pattern[star + 1..]);
     let arrow = suffix.windows(2).position(|pair| pair == b"->").filter(|at| at + 2 < suffix.len());
     let (suffix, field) = arrow.map_or((suffix, None), |at| (&suffix[..at], Some(&suffix[at + 2..])));
-    let entry = ctx.find_unnamed(&[prefix, element, suffix].concat())?;
+    let entry = ctx.read_unnamed(&[prefix, element, suffix].concat())?;
     let value = ctx.keyspace.value(entry);
     match field {
         Some(field) => Hash::of(value)?.get(field).map(|value| value.bytes().into_owned()),

@@ -190,12 +190,15 @@ impl Shard {
             Reply::new(&mut reply, transaction.request.protocol).error(&misconf(cause));
             self.effects.clear();
         } else {
+            let stats = self.stats.clone();
             let needed = self.run_with_lent(&mut active, &mut reply);
             deps.add(self.id, needed);
             if let Some(wanted) = active.unnamed.as_mut().map(|unnamed| std::mem::take(&mut unnamed.wanted))
                 && !wanted.is_empty()
             {
                 active.needed.push((self.id, needed));
+                // The next run looks the same keys up again.
+                self.stats.forget_lookups_since(&stats);
                 return self.want(active, wanted);
             }
         }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// A redis-server of our own; ends with the test.
 pub struct Redis {
     child: Child,
-    dir: PathBuf,
+    pub dir: PathBuf,
     stream: BufReader<UnixStream>,
 }
 
@@ -49,12 +49,8 @@ impl Redis {
             .stdout(Stdio::null())
             .spawn()
             .expect("this test needs redis-server on PATH (Debian: apt-get install redis-server)");
-        let stream = connect(&socket);
+        let stream = connect(&dir);
         Redis { child, dir, stream }
-    }
-
-    pub fn another_connection(&self) -> BufReader<UnixStream> {
-        connect(&self.dir.join("socket"))
     }
 
     pub fn run(&mut self, args: &[Vec<u8>]) -> Vec<u8> {
@@ -66,11 +62,11 @@ impl Redis {
     }
 }
 
-/// Waits for a server that has just been started.
-fn connect(socket: &Path) -> BufReader<UnixStream> {
+/// Waits for a server that has just been started in `dir`.
+pub fn connect(dir: &Path) -> BufReader<UnixStream> {
     let started = Instant::now();
     loop {
-        match UnixStream::connect(socket) {
+        match UnixStream::connect(dir.join("socket")) {
             Ok(stream) => return BufReader::new(stream),
             Err(error) if started.elapsed() > Duration::from_secs(20) => panic!("redis-server does not answer: {error}"),
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
@@ -223,7 +219,7 @@ fn loads_elsewhere(peer: Peer, redis: &mut Redis, state: &State, seed: u64) {
 
 /// A run of random commands on both sides.
 pub struct Sides {
-    peer: Peer,
+    pub peer: Peer,
     pub redis: Redis,
     pub handlers: Handlers,
     pub generator: Generator,
@@ -239,6 +235,8 @@ impl Sides {
         let seed = first + seed;
         let peer = Peer::chosen();
         let mut redis = Redis::start(peer, &format!("{seed}"));
+        // Expired keys go on both sides when a command meets them, not at some time before.
+        redis.run(&words("DEBUG SET-ACTIVE-EXPIRE 0"));
         let mut handlers = Handlers::new();
         if protocol == Protocol::Resp3 {
             redis.run(&words("HELLO 3"));
