@@ -5,7 +5,7 @@ use super::arguments::{
 };
 use super::context::Ctx;
 use super::events::EventClasses;
-use super::keys::delete;
+use super::keys::delete_even_expired;
 use super::substrings::{clamp_each, clamp_range};
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::resp::parse_integer;
@@ -272,7 +272,7 @@ fn combine(op: BitOp, sources: Vec<Vec<u8>>) -> Vec<u8> {
 
 fn store_result(ctx: &mut Ctx<'_>, key: &[u8], result: &[u8]) {
     if result.is_empty() {
-        delete(ctx, key);
+        delete_even_expired(ctx, key);
         return;
     }
     // Written into an empty string, because Redis keeps a result as `raw`, also when it looks like an integer.

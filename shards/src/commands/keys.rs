@@ -50,7 +50,12 @@ fn unlink(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 
 /// Deletes a key and states it; false when there is none.
 pub fn delete(ctx: &mut Ctx<'_>, key: &[u8]) -> bool {
-    let found = ctx.find(key);
+    ctx.find(key).is_some() && delete_even_expired(ctx, key)
+}
+
+/// As `delete`, but of a key that has expired it tells the same: what commands do to their destination when the result is empty.
+pub fn delete_even_expired(ctx: &mut Ctx<'_>, key: &[u8]) -> bool {
+    let found = ctx.keyspace.find(ctx.db, key);
     if let Some(entry) = found {
         ctx.keyspace.remove(entry);
         ctx.effect(&[b"DEL", key]);

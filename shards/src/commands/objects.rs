@@ -3,7 +3,7 @@
 use super::arguments::{Failure, NumberText, SYNTAX, answer, integer, is, reply_help};
 use super::context::Ctx;
 use super::events::EventClasses;
-use super::keys::delete;
+use super::keys::delete_even_expired;
 use super::table::{Command, Home, Multi, Route, Run, Spec, flags};
 use crate::rdb::dump::RestoreError;
 use crate::rdb::values::encode_value;
@@ -178,7 +178,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 
 fn restore_key(ctx: &mut Ctx<'_>, key: &[u8], value: Value, payload: &[u8], expire_at_ms: Option<i64>) {
     if !ctx.replaying && expire_at_ms.is_some_and(|at| at <= ctx.now_ms) {
-        delete(ctx, key);
+        delete_even_expired(ctx, key);
         return;
     }
     ctx.keyspace.insert(ctx.db, key, value, expire_at_ms);

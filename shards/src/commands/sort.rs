@@ -6,7 +6,7 @@
 use super::arguments::{Failure, SYNTAX, WRONG_TYPE, answer, integer, is};
 use super::context::Ctx;
 use super::events::EventClasses;
-use super::keys::{delete, restore_effect};
+use super::keys::{delete_even_expired, restore_effect};
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::types::list::End;
 use crate::types::{Hash, List, Str, Typed, Value};
@@ -306,7 +306,7 @@ fn looked_up(ctx: &mut Ctx<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8
 
 fn store(ctx: &mut Ctx<'_>, destination: &[u8], answers: &[Option<Vec<u8>>]) {
     if answers.is_empty() {
-        delete(ctx, destination);
+        delete_even_expired(ctx, destination);
     } else {
         let limits = *ctx.keyspace.limits();
         let mut list = List::to_load();

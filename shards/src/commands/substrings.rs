@@ -116,7 +116,10 @@ fn setrange(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 /// LCS key1 key2 [LEN] [IDX] [MINMATCHLEN len] [WITHMATCHLEN]
 fn lcs(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
-        let (a, b) = (ctx.read(args[1]), ctx.read(args[2]));
+        ctx.read(args[1]);
+        let b = ctx.read(args[2]);
+        // Looked up again: deleting an expired `b` may have moved the entry.
+        let a = ctx.find(args[1]);
         let (a, b) = (lcs_operand(ctx, a)?, lcs_operand(ctx, b)?);
         let options = LcsOptions::parse(&args[3..])?;
         if a.len().saturating_add(1).saturating_mul(b.len() + 1).saturating_mul(4) > LCS_TABLE_BYTES_MAX {

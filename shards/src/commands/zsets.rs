@@ -7,7 +7,7 @@ use super::arguments::{
 use super::context::Ctx;
 use super::elements::{EFFECT_ELEMENTS_MAX, ElementScan, RandomCount, last_option, reply_scan, shows};
 use super::events::EventClasses;
-use super::keys::delete;
+use super::keys::delete_even_expired;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::keyspace::{Entry, Keyspace};
 use crate::resp::{DOUBLE_TEXT_MAX, Protocol, Reply, double_text, parse_double};
@@ -424,7 +424,7 @@ pub fn store(ctx: &mut Ctx<'_>, key: &[u8], result: Zset, event: &'static str, a
     let len = result.len();
     ctx.reply.integer(len as i64);
     if len == 0 {
-        delete(ctx, key);
+        delete_even_expired(ctx, key);
         return;
     }
     let replaces = ctx.find(key).is_some();

@@ -246,29 +246,33 @@ impl Sides {
         Sides { peer, redis, handlers, generator, seed, history: Vec::new() }
     }
 
-    /// A random command, of which both sides answer the same. `gathered`: as if the keys were lent by other shards; encodings may differ then.
+    /// Runs a random command on both sides.
     pub fn step(&mut self, gathered: bool) -> Args {
         let args = match self.generator.random.usize(..60) {
             0 => self.restore_of_dump(),
             _ => self.generator.command(),
         };
-        let ours = self.handlers.run(&args, gathered);
-        if let Some(mirror) = mirror(&args, &ours) {
-            mirror.commands.iter().for_each(|other| self.run_instead(&args, other));
-            return args;
+        self.run(&args, gathered);
+        args
+    }
+
+    /// Both sides answer the same. `gathered`: as if the keys were lent by other shards; encodings may differ then.
+    pub fn run(&mut self, args: &Args, gathered: bool) {
+        let ours = self.handlers.run(args, gathered);
+        if let Some(mirror) = mirror(args, &ours) {
+            return mirror.commands.iter().for_each(|other| self.run_instead(args, other));
         }
-        let theirs = self.redis.run(&args);
-        self.history.push(format!("{}-> {}", show_all(&args), shown(&theirs)));
+        let theirs = self.redis.run(args);
+        self.history.push(format!("{}-> {}", show_all(args), shown(&theirs)));
         assert!(
-            same_reply(self.peer, &args, &ours, &theirs, !gathered),
+            same_reply(self.peer, args, &ours, &theirs, !gathered),
             "{}: {}\n  ours:   {}\n  theirs: {}\nbefore:\n{}",
             self.place(),
-            show_all(&args),
+            show_all(args),
             shown(&ours),
             shown(&theirs),
             self.last_commands()
         );
-        args
     }
 
     fn run_instead(&mut self, args: &Args, other: &Args) {
