@@ -66,6 +66,7 @@ fn rare_cases_are_those_of_redis() {
             cases.extend([restore(ttl, options), words("EXISTS k")]);
         }
     }
+    cases.extend(["DEL k", "RPUSH k 1 2 3 4", "SORT k BY nosort DESC", "SORT k BY nosort DESC LIMIT 1 2"].map(words));
     cases.extend(["LOLWUT VERSION x", "LOLWUT VERSION 1.5", "LOLWUT VERSION 5 x", "LOLWUT VERSION 6 1 x"].map(words));
     cases.extend([vec![b"f\xff".to_vec(), b"a\r\n".to_vec()], vec![b"OBJECT".to_vec(), b"\xfe".to_vec()]]);
     for args in cases {

@@ -175,7 +175,7 @@ fn sort_key(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> Result<(), 
     Ok(())
 }
 
-/// All elements of a list, set or sorted set, and whether their order means nothing. A sorted set's are in the order asked for.
+/// All elements of a list, set or sorted set, and whether their order means nothing. Others that are not sorted are in the order asked for.
 fn elements_of(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> Result<(Vec<Vec<u8>>, bool), Failure> {
     let Some(entry) = ctx.read(key) else { return Ok((Vec::new(), false)) };
     let mut elements = Vec::new();
@@ -188,13 +188,11 @@ fn elements_of(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> Result<(
             elements.extend(set.iter().map(|member| member.bytes().into_owned()));
             return Ok((elements, true));
         }
-        Value::Zset(zset) => {
-            elements.extend(zset.iter().map(|(member, _)| member.bytes().into_owned()));
-            if request.keeps_order() && request.descending {
-                elements.reverse();
-            }
-        }
+        Value::Zset(zset) => elements.extend(zset.iter().map(|(member, _)| member.bytes().into_owned())),
         _ => return Err(WRONG_TYPE),
+    }
+    if request.keeps_order() && request.descending {
+        elements.reverse();
     }
     Ok((elements, false))
 }
