@@ -274,12 +274,21 @@ fn restore_of_dump(redis: &mut Redis, handlers: &mut Handlers, generator: &mut G
     vec![b"RESTORE".to_vec(), generator.fill("K"), b"0".to_vec(), payload, b"REPLACE".to_vec()]
 }
 
+fn shown(reply: &[u8]) -> String {
+    String::from_utf8_lossy(reply).escape_debug().to_string()
+}
+
 fn compare_states(peer: Peer, redis: &mut Redis, handlers: &mut Handlers, seed: u64) {
     for db in 0..DATABASES {
-        for command in [format!("SELECT {db}"), "DBSIZE".to_string(), "KEYS *".to_string()] {
+        for command in [format!("SELECT {db}"), "KEYS *".to_string(), "DBSIZE".to_string()] {
             let args = words(&command);
             let (ours, theirs) = (handlers.run(&args, false), redis.run(&args));
-            assert!(same_reply(peer, &args, &ours, &theirs, true), "seed {seed}, database {db}: {command} differs at the end");
+            assert!(
+                same_reply(peer, &args, &ours, &theirs, true),
+                "seed {seed}, database {db}: {command} differs at the end:\n  ours:   {}\n  theirs: {}",
+                shown(&ours),
+                shown(&theirs)
+            );
         }
         let families = FAMILIES.iter().flat_map(|family| family.keys.iter().map(|key| key.to_string()));
         for key in (0..6).map(|key| format!("k{key}")).chain(families) {
