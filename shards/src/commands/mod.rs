@@ -27,6 +27,12 @@ mod lookup;
 mod names;
 mod objects;
 mod run;
+mod stream_arguments;
+mod stream_groups;
+mod stream_info;
+mod stream_pending;
+mod stream_reads;
+mod streams;
 mod strings;
 mod substrings;
 mod table;
@@ -52,6 +58,11 @@ static FAMILIES: &[&[Command]] = &[
     substrings::COMMANDS,
     bitmaps::COMMANDS,
     bitfield::COMMANDS,
+    streams::COMMANDS,
+    stream_reads::COMMANDS,
+    stream_groups::COMMANDS,
+    stream_pending::COMMANDS,
+    stream_info::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     objects::COMMANDS,

@@ -1,6 +1,8 @@
 //! Random commands from templates, and when a reply of ours is as good as one of Redis. Shared by the test of the handlers and that of the
 //! whole server.
 
+mod streams;
+
 use shards::resp::decode_command;
 use std::io::BufRead;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -62,7 +64,7 @@ pub struct Mirror {
 }
 
 /// A family has a file of its own; its line stands here.
-pub static FAMILIES: &[&Family] = &[];
+pub static FAMILIES: &[&Family] = &[&streams::STREAMS];
 
 pub type Args = Vec<Vec<u8>>;
 

@@ -253,6 +253,25 @@ impl Stream {
         !self.is_empty() && self.max_deleted_id != StreamId::ZERO && self.max_deleted_id >= id
     }
 
+    /// What `entries_read` of a group becomes when it delivers these entries, in order.
+    pub fn entries_read_after(&self, group: &Group, ids: &[StreamId]) -> Option<u64> {
+        ids.iter().fold(group.entries_read, |read, &id| match read {
+            Some(read) if !self.has_holes_from(id) => Some(read.wrapping_add(1)),
+            read if self.entries_added == 0 => read,
+            _ => self.entries_read_at(id),
+        })
+    }
+
+    /// How many entries a group has not delivered yet, when that can be told.
+    pub fn lag(&self, group: &Group) -> Option<u64> {
+        if self.entries_added == 0 {
+            return Some(0);
+        }
+        let exact = group.entries_read.filter(|_| !self.has_holes_from(group.last_id));
+        let read = exact.or_else(|| self.entries_read_at(group.last_id))?;
+        Some(self.entries_added.wrapping_sub(read))
+    }
+
     /// How many entries were ever added up to this id, when that can be told.
     pub fn entries_read_at(&self, id: StreamId) -> Option<u64> {
         let live = self.len() as u64;

@@ -1,0 +1,383 @@
+//! Reading streams from where one has got to: XREAD, XREADGROUP.
+//!
+//! `Reading` is the request as it came; `resolve` turns ids such as `$` into those of the moment, and `serve` answers if there is
+//! anything to answer: what a blocked reader would ask again and again.
+
+use super::arguments::{Failure, NumberText, SYNTAX, answer, integer, is, read_typed, typed_mut};
+use super::context::Ctx;
+use super::events::EventClasses;
+use super::stream_arguments::{reform_stream, reply_entries, reply_entry, reply_id, stream_at, stream_id};
+use super::streams::effect_of_ids;
+use super::table::{Command, Multi, Route, Run, Spec, SpecBegin, SpecFind, flags};
+use crate::keyspace::Entry;
+use crate::resp::Protocol;
+use crate::types::Stream;
+use crate::types::stream::{Group, StreamId};
+
+const STREAMS: Spec = Spec {
+    flags: "RO access",
+    begin: SpecBegin::Keyword { keyword: "STREAMS", start_from: 1 },
+    find: SpecFind::Range { last: -1, step: 1, limit: 2 },
+    notes: "",
+};
+
+pub static COMMANDS: &[Command] = &[
+Command::new("xread", -4, flags::READONLY | flags::BLOCKING | flags::MOVABLEKEYS, Route::Keys(Multi::Gather), Run::Data(xread))
+.find_keys(stream_keys)
+.specs(&[STREAMS])
+.acl(&["read", "stream", "slow", "blocking"])
+.arguments("[COUNT count:integer] [BLOCK milliseconds:integer] STREAMS streams(key... id...)")
+.doc("stream", "5.0.0", "", "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise."),
+Command::new("xreadgroup", -7, flags::WRITE | flags::BLOCKING | flags::MOVABLEKEYS, Route::Keys(Multi::Gather), Run::Data(xreadgroup))
+.find_keys(stream_keys)
+.specs(&[STREAMS])
+.acl(&["write", "stream", "slow", "blocking"])
+.arguments("GROUP group-block(group consumer) [COUNT count:integer] [BLOCK milliseconds:integer] [NOACK] STREAMS streams(key... id...)")
+.doc("stream", "5.0.0", "For each stream mentioned: O(M) with M being the number of elements returned. If M is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1). On the other side when XREADGROUP blocks, XADD will pay the O(N) time in order to serve the N clients blocked on the stream getting new data.", "Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is available otherwise."),
+];
+
+/// The keys behind STREAMS: the first half of what stands there.
+fn stream_keys(args: &[&[u8]]) -> Result<Vec<usize>, &'static str> {
+    let mut at = 1;
+    while at < args.len() && !is(args[at], "STREAMS") {
+        at += match args[at] {
+            word if is(word, "BLOCK") || is(word, "COUNT") => 2,
+            word if is(word, "GROUP") => 3,
+            word if is(word, "NOACK") => 1,
+            _ => args.len(),
+        };
+    }
+    if at >= args.len() {
+        // Whatever is wrong with them, they have no keys: the error that the command answers.
+        return match Reading::parse(args) {
+            Err(Failure::Borrowed(text)) => Err(text),
+            _ => Err("ERR syntax error"),
+        };
+    }
+    let keys = (args.len() - at - 1) / 2;
+    Ok((at + 1..at + 1 + keys).collect())
+}
+
+/// The options of XREAD and XREADGROUP.
+pub struct Reading<'a> {
+    pub group: Option<GroupOptions<'a>>,
+    /// Of each stream. 0: all there are.
+    count: usize,
+    /// How long to wait, in milliseconds. 0: for ever.
+    pub block_ms: Option<i64>,
+    pub keys: &'a [&'a [u8]],
+    ids: &'a [&'a [u8]],
+}
+
+pub struct GroupOptions<'a> {
+    name: &'a [u8],
+    consumer: &'a [u8],
+    noack: bool,
+}
+
+/// From where on a stream is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// Entries behind this id: those a group's consumer has got already, when it is read for a group.
+    After(StreamId),
+    /// `>`: what the group has delivered to nobody.
+    New,
+    /// `+`: the last entry.
+    Last,
+}
+
+const NEW_WITHOUT_GROUP: &str =
+    "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.";
+const LAST_WITH_GROUP: &str = "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this \
+    consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.";
+const PLUS_WITH_GROUP: &str = "ERR The + ID is meaningless in the context of XREADGROUP: you want to read the history of this \
+    consumer by specifying a proper ID, or use the > ID to get new messages. The + ID would just return an empty result set.";
+
+impl<'a> Reading<'a> {
+    pub fn parse(args: &'a [&'a [u8]]) -> Result<Reading<'a>, Failure> {
+        let for_group = args[0].len() == "XREADGROUP".len();
+        let mut reading = Reading { group: None, count: 0, block_ms: None, keys: &[], ids: &[] };
+        let (mut noack, mut group, mut streams) = (false, None, None);
+        let mut at = 1;
+        while at < args.len() && streams.is_none() {
+            let (word, more) = (args[at], args.len() - at - 1);
+            if more > 0 && is(word, "BLOCK") {
+                at += 1;
+                reading.block_ms = Some(timeout(args[at])?);
+            } else if more > 0 && is(word, "COUNT") {
+                at += 1;
+                reading.count = usize::try_from(integer(args[at])?).unwrap_or(0);
+            } else if more > 0 && is(word, "STREAMS") {
+                streams = Some(&args[at + 1..]);
+            } else if more > 1 && is(word, "GROUP") {
+                if !for_group {
+                    return Err("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.".into());
+                }
+                group = Some((args[at + 1], args[at + 2]));
+                at += 2;
+            } else if is(word, "NOACK") {
+                if !for_group {
+                    return Err("ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.".into());
+                }
+                noack = true;
+            } else {
+                return Err(SYNTAX);
+            }
+            at += 1;
+        }
+        let streams: &'a [&'a [u8]] = streams.ok_or(SYNTAX)?;
+        if !streams.len().is_multiple_of(2) {
+            return Err(unbalanced(for_group).into());
+        }
+        if for_group && group.is_none() {
+            return Err("ERR Missing GROUP option for XREADGROUP".into());
+        }
+        reading.group = group.map(|(name, consumer)| GroupOptions { name, consumer, noack });
+        (reading.keys, reading.ids) = streams.split_at(streams.len() / 2);
+        Ok(reading)
+    }
+
+    /// Where each stream is read from, as of now.
+    pub fn resolve(&self, ctx: &mut Ctx<'_>) -> Result<Vec<From>, Failure> {
+        self.keys.iter().zip(self.ids).map(|(key, id)| self.resolve_one(ctx, key, id)).collect()
+    }
+
+    fn resolve_one(&self, ctx: &mut Ctx<'_>, key: &[u8], id: &[u8]) -> Result<From, Failure> {
+        let entry = read_typed::<Stream>(ctx, key)?;
+        let stream = entry.map(|entry| stream_at(ctx.keyspace, entry));
+        if let Some(group) = &self.group
+            && stream.and_then(|stream| stream.group(group.name)).is_none()
+        {
+            return Err(no_group(key, group.name));
+        }
+        match (id, &self.group) {
+            (b"$", Some(_)) => Err(LAST_WITH_GROUP.into()),
+            (b"$", None) => Ok(From::After(stream.map_or(StreamId::ZERO, Stream::last_id))),
+            (b"+", Some(_)) => Err(PLUS_WITH_GROUP.into()),
+            (b"+", None) => Ok(From::Last),
+            (b">", None) => Err(NEW_WITHOUT_GROUP.into()),
+            (b">", Some(_)) => Ok(From::New),
+            (id, Some(_)) => stream_id(id, 0).map(|id| if id == StreamId::MAX { From::New } else { From::After(id) }),
+            (id, None) => stream_id(id, 0).map(From::After),
+        }
+    }
+
+    /// Answers with what there is; false, and no answer: there is nothing.
+    pub fn serve(&self, ctx: &mut Ctx<'_>, from: &[From]) -> bool {
+        let streams: Vec<(&[u8], From)> = self.keys.iter().copied().zip(from.iter().copied()).collect();
+        let mut ready = Vec::new();
+        for (key, from) in streams {
+            let Ok(Some(entry)) = super::arguments::find_typed::<Stream>(ctx, key) else { continue };
+            let is_ready = match &self.group {
+                None => has_entries(stream_at(ctx.keyspace, entry), from),
+                Some(group) => group.enter(ctx, key, entry, from),
+            };
+            if is_ready {
+                ready.push((key, from));
+            }
+        }
+        if ready.is_empty() {
+            return false;
+        }
+        match ctx.reply.protocol {
+            Protocol::Resp2 => ctx.reply.array(ready.len()),
+            Protocol::Resp3 => ctx.reply.map(ready.len()),
+        }
+        for (key, from) in ready {
+            if ctx.reply.protocol == Protocol::Resp2 {
+                ctx.reply.array(2);
+            }
+            ctx.reply.bulk(key);
+            self.reply_stream(ctx, key, from);
+        }
+        true
+    }
+
+    fn limit(&self) -> usize {
+        if self.count == 0 { usize::MAX } else { self.count }
+    }
+
+    fn reply_stream(&self, ctx: &mut Ctx<'_>, key: &[u8], from: From) {
+        let entry = ctx.keyspace.find(ctx.db, key).expect("it was there just now");
+        match (&self.group, from) {
+            (Some(group), From::New) => group.deliver_new(ctx, key, entry, self.limit()),
+            (Some(group), From::After(id)) => group.deliver_again(ctx, key, entry, id, self.limit()),
+            (_, from) => {
+                let stream = stream_at(ctx.keyspace, entry);
+                let entries: Vec<_> = match from {
+                    From::After(id) => entries_after(stream, id).take(self.limit()).collect(),
+                    _ => stream.last().into_iter().collect(),
+                };
+                reply_entries(&mut ctx.reply, &entries);
+            }
+        }
+    }
+}
+
+fn unbalanced(for_group: bool) -> &'static str {
+    match for_group {
+        false => "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified.",
+        true => "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.",
+    }
+}
+
+fn no_group(key: &[u8], group: &[u8]) -> Failure {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    format!("NOGROUP No such key '{}' or consumer group '{}' in XREADGROUP with GROUP option", text(key), text(group)).into()
+}
+
+fn timeout(text: &[u8]) -> Result<i64, Failure> {
+    match integer(text) {
+        Err(_) => Err("ERR timeout is not an integer or out of range".into()),
+        Ok(..0) => Err("ERR timeout is negative".into()),
+        Ok(timeout) => Ok(timeout),
+    }
+}
+
+fn has_entries(stream: &Stream, from: From) -> bool {
+    match from {
+        From::After(id) => stream.last().is_some_and(|last| last.id > id),
+        _ => !stream.is_empty(),
+    }
+}
+
+fn entries_after(stream: &Stream, id: StreamId) -> impl Iterator<Item = crate::types::stream::Entry<'_>> {
+    id.next().into_iter().flat_map(|start| stream.range(start, StreamId::MAX))
+}
+
+impl GroupOptions<'_> {
+    fn of<'s>(&self, stream: &'s Stream) -> &'s Group {
+        stream.group(self.name).expect("it was there just now")
+    }
+
+    /// Makes the consumer if it is new, notes that it was seen; whether there is anything for it.
+    fn enter(&self, ctx: &mut Ctx<'_>, key: &[u8], entry: Entry, from: From) -> bool {
+        let Some(group) = stream_at(ctx.keyspace, entry).group(self.name) else { return false };
+        let last_id = group.last_id;
+        enter_consumer(ctx, key, entry, self.name, self.consumer);
+        match from {
+            From::New => has_entries(stream_at(ctx.keyspace, entry), From::After(last_id)),
+            _ => true,
+        }
+    }
+
+    fn deliver_new(&self, ctx: &mut Ctx<'_>, key: &[u8], entry: Entry, limit: usize) {
+        let stream = stream_at(ctx.keyspace, entry);
+        let group = self.of(stream);
+        let entries: Vec<_> = entries_after(stream, group.last_id).take(limit).collect();
+        let ids: Vec<StreamId> = entries.iter().map(|entry| entry.id).collect();
+        let read = stream.entries_read_after(group, &ids);
+        reply_entries(&mut ctx.reply, &entries);
+        let Some(&last) = ids.last() else { return };
+        let now_ms = ctx.now_ms;
+        let change = |group: &mut Group| {
+            (group.last_id, group.entries_read) = (last, read);
+            group.touch(self.consumer, now_ms, true);
+            if !self.noack {
+                ids.iter().for_each(|id| group.deliver(self.consumer, *id, now_ms, 1));
+            }
+        };
+        typed_mut::<Stream>(ctx, entry).change_group(self.name, change);
+        if !self.noack {
+            effect_of_delivery(ctx, [key, self.name, self.consumer], &ids, now_ms, 1);
+        }
+        effect_of_position(ctx, key, self.name, last, read);
+    }
+
+    /// What the consumer has got already and not acknowledged; entries that are gone are told as such.
+    fn deliver_again(&self, ctx: &mut Ctx<'_>, key: &[u8], entry: Entry, after: StreamId, limit: usize) {
+        let stream = stream_at(ctx.keyspace, entry);
+        let group = self.of(stream);
+        let consumer = group.consumer(self.consumer).expect("it has entered");
+        let rank = after.next().map_or(consumer.len(), |start| consumer.rank(start));
+        let ids: Vec<StreamId> = consumer.pending_from(rank).take(limit).collect();
+        let mut delivered: Vec<(StreamId, u64)> = Vec::new();
+        ctx.reply.array(ids.len());
+        for id in ids {
+            match stream.get(id) {
+                Some(found) => {
+                    reply_entry(&mut ctx.reply, found);
+                    delivered.push((id, group.pending(id).expect("the consumer has it").deliveries.wrapping_add(1)));
+                }
+                None => {
+                    ctx.reply.array(2);
+                    reply_id(&mut ctx.reply, id);
+                    ctx.reply.null_array();
+                }
+            }
+        }
+        redeliver(ctx, [key, self.name, self.consumer], entry, &delivered, ctx.now_ms);
+    }
+}
+
+/// Makes the consumer if it is not there yet, and notes that it was seen: that alone counts as no change.
+pub fn enter_consumer(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry, group: &[u8], consumer: &[u8]) {
+    let now_ms = ctx.now_ms;
+    let found = stream_at(ctx.keyspace, entry).group(group).expect("the group is there");
+    if found.consumer(consumer).is_none() {
+        let create = |group: &mut Group| group.create_consumer(consumer, now_ms, None);
+        typed_mut::<Stream>(ctx, entry).change_group(group, create);
+        ctx.effect(&[b"XGROUP", b"CREATECONSUMER", key, group, consumer]);
+        ctx.notify(EventClasses::STREAM, "xgroup-createconsumer", key);
+        return;
+    }
+    reform_stream(ctx, entry, |stream| {
+        stream.change_group(group, |group| group.touch(consumer, now_ms, false));
+    });
+}
+
+/// Gives entries with these counts of deliveries to a consumer, and states it. Names: key, group, consumer.
+pub fn redeliver(ctx: &mut Ctx<'_>, names: [&[u8]; 3], entry: Entry, entries: &[(StreamId, u64)], delivered_ms: i64) {
+    if entries.is_empty() {
+        return;
+    }
+    let [_, group, consumer] = names;
+    let now_ms = ctx.now_ms;
+    typed_mut::<Stream>(ctx, entry).change_group(group, |group| {
+        group.touch(consumer, now_ms, true);
+        entries.iter().for_each(|(id, count)| group.deliver(consumer, *id, delivered_ms, *count));
+    });
+    for alike in entries.chunk_by(|a, b| a.1 == b.1) {
+        let ids: Vec<StreamId> = alike.iter().map(|(id, _)| *id).collect();
+        effect_of_delivery(ctx, names, &ids, delivered_ms, alike[0].1);
+    }
+}
+
+/// XCLAIM says of each entry who has it since when, whoever had it before.
+fn effect_of_delivery(
+    ctx: &mut Ctx<'_>,
+    [key, group, consumer]: [&[u8]; 3],
+    ids: &[StreamId],
+    delivered_ms: i64,
+    deliveries: u64,
+) {
+    let (time, count) = (NumberText::new(delivered_ms), NumberText::new(deliveries as i64));
+    let options = [&b"TIME"[..], time.bytes(), b"RETRYCOUNT", count.bytes(), b"FORCE", b"JUSTID"];
+    effect_of_ids(ctx, &[b"XCLAIM", key, group, consumer, b"0"], ids, &options);
+}
+
+/// States how far a group has got.
+pub fn effect_of_position(ctx: &mut Ctx<'_>, key: &[u8], group: &[u8], last_id: StreamId, read: Option<u64>) {
+    let read = NumberText::new(read.map_or(-1, |read| read as i64));
+    ctx.effect(&[b"XGROUP", b"SETID", key, group, last_id.text().bytes(), b"ENTRIESREAD", read.bytes()]);
+}
+
+/// XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key …] id [id …]
+fn xread(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
+    answer(ctx, |ctx| read(ctx, args));
+}
+
+/// XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key …] id [id …]
+fn xreadgroup(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
+    answer(ctx, |ctx| read(ctx, args));
+}
+
+/// Nobody waits here: BLOCK answers as in a transaction.
+fn read(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Failure> {
+    let reading = Reading::parse(args)?;
+    let from = reading.resolve(ctx)?;
+    if !reading.serve(ctx, &from) {
+        ctx.reply.null_array();
+    }
+    Ok(())
+}
