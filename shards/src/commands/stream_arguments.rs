@@ -175,16 +175,19 @@ fn trim_to(word: &[u8], threshold: &[u8]) -> Result<TrimTo, Failure> {
     len.map(TrimTo::Len).map_err(|_| "ERR The MAXLEN argument must be >= 0.".into())
 }
 
+const LIMIT_WITHOUT_TILDE: Failure = Failure::Borrowed("ERR syntax error, LIMIT cannot be used without the special ~ option");
+
 fn apply_limit(trim: &mut Option<Trim>, limit: Option<u64>, of_xadd: bool, limits: &Limits) -> Result<(), Failure> {
     let Some(trim) = trim else {
         return match (limit, of_xadd) {
             (Some(1..), _) => Err("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy".into()),
             (_, false) => Err("ERR syntax error, XTRIM must be called with a trimming strategy".into()),
-            _ => Ok(()),
+            (Some(0), true) => Err(LIMIT_WITHOUT_TILDE),
+            (None, true) => Ok(()),
         };
     };
     if limit.is_some() && !trim.whole_nodes {
-        return Err("ERR syntax error, LIMIT cannot be used without the special ~ option".into());
+        return Err(LIMIT_WITHOUT_TILDE);
     }
     trim.limit = limit.unwrap_or_else(|| default_limit(limits));
     Ok(())

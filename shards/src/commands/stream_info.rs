@@ -117,7 +117,7 @@ fn reply_full(reply: &mut Reply<'_>, stream: &Stream, count: usize) {
         id_field(reply, "last-delivered-id", group.last_id);
         reply_progress(reply, stream, group);
         integer_field(reply, "pel-count", group.pending_len() as i64);
-        reply.bulk(b"pel");
+        reply.bulk(b"pending");
         reply.array(group.pending_len().min(count));
         for pending in group.pending_from(0).take(count) {
             reply.array(4);
@@ -138,7 +138,7 @@ fn reply_consumer(reply: &mut Reply<'_>, group: &Group, consumer: &Consumer, cou
     integer_field(reply, "seen-time", consumer.seen_ms);
     integer_field(reply, "active-time", consumer.active_ms.unwrap_or(-1));
     integer_field(reply, "pel-count", consumer.len() as i64);
-    reply.bulk(b"pel");
+    reply.bulk(b"pending");
     reply.array(consumer.len().min(count));
     for id in consumer.pending_from(0).take(count) {
         let pending = group.pending(id).expect("what a consumer has is pending in its group");

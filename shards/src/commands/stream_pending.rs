@@ -275,7 +275,7 @@ fn xclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
             }
         }
         reply_claimed(ctx, entry, &claimed, claim.just_id);
-        redeliver(ctx, [key, name, consumer], entry, &claimed, claim.delivered_ms);
+        redeliver(ctx, [key, name, consumer], entry, &claimed, claim.delivered_ms, true);
         release(ctx, key, entry, name, gone);
         Ok(())
     });
@@ -329,7 +329,7 @@ fn xautoclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         reply_claimed(ctx, entry, &claimed, just_id);
         ctx.reply.array(gone.len());
         gone.iter().for_each(|id| reply_id(&mut ctx.reply, *id));
-        redeliver(ctx, [key, name, consumer], entry, &claimed, ctx.now_ms);
+        redeliver(ctx, [key, name, consumer], entry, &claimed, ctx.now_ms, true);
         release(ctx, key, entry, name, gone);
         Ok(())
     });

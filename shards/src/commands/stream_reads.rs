@@ -3,7 +3,7 @@
 //! `Reading` is the request as it came; `resolve` turns ids such as `$` into those of the moment, and `serve` answers if there is
 //! anything to answer: what a blocked reader would ask again and again.
 
-use super::arguments::{Failure, NumberText, SYNTAX, answer, integer, is, read_typed, typed_mut};
+use super::arguments::{Failure, NumberText, SYNTAX, answer, find_typed, integer, is, read_typed, typed_mut};
 use super::context::Ctx;
 use super::events::EventClasses;
 use super::stream_arguments::{reform_stream, reply_entries, reply_entry, reply_id, stream_at, stream_id};
@@ -82,8 +82,6 @@ pub enum From {
     After(StreamId),
     /// `>`: what the group has delivered to nobody.
     New,
-    /// `+`: the last entry.
-    Last,
 }
 
 const NEW_WITHOUT_GROUP: &str =
@@ -154,7 +152,7 @@ impl<'a> Reading<'a> {
             (b"$", Some(_)) => Err(LAST_WITH_GROUP.into()),
             (b"$", None) => Ok(From::After(stream.map_or(StreamId::ZERO, Stream::last_id))),
             (b"+", Some(_)) => Err(PLUS_WITH_GROUP.into()),
-            (b"+", None) => Ok(From::Last),
+            (b"+", None) => stream.map_or(Ok(From::After(StreamId::ZERO)), before_last),
             (b">", None) => Err(NEW_WITHOUT_GROUP.into()),
             (b">", Some(_)) => Ok(From::New),
             (id, Some(_)) => stream_id(id, 0).map(|id| if id == StreamId::MAX { From::New } else { From::After(id) }),
@@ -164,32 +162,33 @@ impl<'a> Reading<'a> {
 
     /// Answers with what there is; false, and no answer: there is nothing.
     pub fn serve(&self, ctx: &mut Ctx<'_>, from: &[From]) -> bool {
-        let streams: Vec<(&[u8], From)> = self.keys.iter().copied().zip(from.iter().copied()).collect();
-        let mut ready = Vec::new();
-        for (key, from) in streams {
-            let Ok(Some(entry)) = super::arguments::find_typed::<Stream>(ctx, key) else { continue };
+        let start = ctx.reply.out.len();
+        let mut served = 0;
+        // One after the other: a stream that is named twice has been read once when its second turn comes.
+        for (key, from) in self.keys.iter().zip(from) {
+            let Ok(Some(entry)) = find_typed::<Stream>(ctx, key) else { continue };
             let is_ready = match &self.group {
-                None => has_entries(stream_at(ctx.keyspace, entry), from),
-                Some(group) => group.enter(ctx, key, entry, from),
+                None => has_entries(stream_at(ctx.keyspace, entry), *from),
+                Some(group) => group.enter(ctx, key, entry, *from),
             };
             if is_ready {
-                ready.push((key, from));
+                served += 1;
+                if ctx.reply.protocol == Protocol::Resp2 {
+                    ctx.reply.array(2);
+                }
+                ctx.reply.bulk(key);
+                self.reply_stream(ctx, entry, key, *from);
             }
         }
-        if ready.is_empty() {
+        if served == 0 {
             return false;
         }
+        let streams = ctx.reply.out.split_off(start);
         match ctx.reply.protocol {
-            Protocol::Resp2 => ctx.reply.array(ready.len()),
-            Protocol::Resp3 => ctx.reply.map(ready.len()),
+            Protocol::Resp2 => ctx.reply.array(served),
+            Protocol::Resp3 => ctx.reply.map(served),
         }
-        for (key, from) in ready {
-            if ctx.reply.protocol == Protocol::Resp2 {
-                ctx.reply.array(2);
-            }
-            ctx.reply.bulk(key);
-            self.reply_stream(ctx, key, from);
-        }
+        ctx.reply.out.extend_from_slice(&streams);
         true
     }
 
@@ -197,19 +196,15 @@ impl<'a> Reading<'a> {
         if self.count == 0 { usize::MAX } else { self.count }
     }
 
-    fn reply_stream(&self, ctx: &mut Ctx<'_>, key: &[u8], from: From) {
-        let entry = ctx.keyspace.find(ctx.db, key).expect("it was there just now");
+    fn reply_stream(&self, ctx: &mut Ctx<'_>, entry: Entry, key: &[u8], from: From) {
         match (&self.group, from) {
             (Some(group), From::New) => group.deliver_new(ctx, key, entry, self.limit()),
             (Some(group), From::After(id)) => group.deliver_again(ctx, key, entry, id, self.limit()),
-            (_, from) => {
+            (None, From::After(id)) => {
                 let stream = stream_at(ctx.keyspace, entry);
-                let entries: Vec<_> = match from {
-                    From::After(id) => entries_after(stream, id).take(self.limit()).collect(),
-                    _ => stream.last().into_iter().collect(),
-                };
-                reply_entries(&mut ctx.reply, &entries);
+                reply_entries(&mut ctx.reply, &entries_after(stream, id).take(self.limit()).collect::<Vec<_>>());
             }
+            (None, From::New) => unreachable!("refused without a group"),
         }
     }
 }
@@ -232,6 +227,12 @@ fn timeout(text: &[u8]) -> Result<i64, Failure> {
         Ok(..0) => Err("ERR timeout is negative".into()),
         Ok(timeout) => Ok(timeout),
     }
+}
+
+/// `+`: the last entry is read again, if it is still there: so Valkey 8 does.
+fn before_last(stream: &Stream) -> Result<From, Failure> {
+    let before = stream.last_id().previous();
+    before.map(From::After).ok_or(Failure::Borrowed("ERR the stream last element ID is 0-0"))
 }
 
 fn has_entries(stream: &Stream, from: From) -> bool {
@@ -272,7 +273,7 @@ impl GroupOptions<'_> {
         let now_ms = ctx.now_ms;
         let change = |group: &mut Group| {
             (group.last_id, group.entries_read) = (last, read);
-            group.touch(self.consumer, now_ms, true);
+            group.touch(self.consumer, now_ms, !self.noack);
             if !self.noack {
                 ids.iter().for_each(|id| group.deliver(self.consumer, *id, now_ms, 1));
             }
@@ -306,7 +307,7 @@ impl GroupOptions<'_> {
                 }
             }
         }
-        redeliver(ctx, [key, self.name, self.consumer], entry, &delivered, ctx.now_ms);
+        redeliver(ctx, [key, self.name, self.consumer], entry, &delivered, ctx.now_ms, false);
     }
 }
 
@@ -327,14 +328,22 @@ pub fn enter_consumer(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry, group: &[u8],
 }
 
 /// Gives entries with these counts of deliveries to a consumer, and states it. Names: key, group, consumer.
-pub fn redeliver(ctx: &mut Ctx<'_>, names: [&[u8]; 3], entry: Entry, entries: &[(StreamId, u64)], delivered_ms: i64) {
+/// `active`: whether the consumer counts as active by it.
+pub fn redeliver(
+    ctx: &mut Ctx<'_>,
+    names: [&[u8]; 3],
+    entry: Entry,
+    entries: &[(StreamId, u64)],
+    delivered_ms: i64,
+    active: bool,
+) {
     if entries.is_empty() {
         return;
     }
     let [_, group, consumer] = names;
     let now_ms = ctx.now_ms;
     typed_mut::<Stream>(ctx, entry).change_group(group, |group| {
-        group.touch(consumer, now_ms, true);
+        group.touch(consumer, now_ms, active);
         entries.iter().for_each(|(id, count)| group.deliver(consumer, *id, delivered_ms, *count));
     });
     for alike in entries.chunk_by(|a, b| a.1 == b.1) {

@@ -31,6 +31,7 @@ pub use trim::{Trim, TrimTo};
 use super::limits::Limits;
 use super::listpack::LISTPACK_BYTES_MAX;
 use super::tree::Tree;
+use std::cmp::Ordering;
 
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
@@ -150,7 +151,7 @@ impl Stream {
 
     /// The node whose range of ids this one falls into, and the rank of its first live entry.
     fn node_of(&self, id: StreamId) -> Option<(usize, &Node)> {
-        let last = self.nodes.rank(|master| master.cmp(&id).then(std::cmp::Ordering::Less)).checked_sub(1)?;
+        let last = self.nodes.rank(|master| master.cmp(&id).then(Ordering::Less)).checked_sub(1)?;
         let (node, offset) = self.nodes.get(last)?;
         Some((last - offset, node))
     }
@@ -253,13 +254,20 @@ impl Stream {
         !self.is_empty() && self.max_deleted_id != StreamId::ZERO && self.max_deleted_id >= id
     }
 
-    /// What `entries_read` of a group becomes when it delivers these entries, in order.
+    /// What `entries_read` of a group becomes when it delivers these entries, in order. Counted on where nothing can be missing
+    /// in between, otherwise told from the stream.
     pub fn entries_read_after(&self, group: &Group, ids: &[StreamId]) -> Option<u64> {
-        ids.iter().fold(group.entries_read, |read, &id| match read {
-            Some(read) if !self.has_holes_from(id) => Some(read.wrapping_add(1)),
-            read if self.entries_added == 0 => read,
-            _ => self.entries_read_at(id),
-        })
+        let first = self.first_id();
+        let (mut read, mut last) = (group.entries_read, group.last_id);
+        for &id in ids {
+            read = match read {
+                Some(read) if last >= first && !self.has_holes_from(last) => Some(read.wrapping_add(1)),
+                read if self.entries_added == 0 => read,
+                _ => self.entries_read_at(id),
+            };
+            last = id;
+        }
+        read
     }
 
     /// How many entries a group has not delivered yet, when that can be told.
@@ -274,17 +282,23 @@ impl Stream {
 
     /// How many entries were ever added up to this id, when that can be told.
     pub fn entries_read_at(&self, id: StreamId) -> Option<u64> {
-        let live = self.len() as u64;
+        if self.entries_added == 0 {
+            return Some(0);
+        }
+        if id == self.last_id || (self.is_empty() && id < self.last_id) {
+            return Some(self.entries_added);
+        }
+        let before_holes = StreamId::ZERO < id && id < self.max_deleted_id;
         let first = self.first_id();
-        match id {
-            _ if self.entries_added == 0 => Some(0),
-            id if self.is_empty() && id <= self.last_id => Some(self.entries_added),
-            id if id == self.last_id => Some(self.entries_added),
-            id if id > self.last_id => None,
-            // XDEL has taken out nothing behind the first entry: what is missing lies before it.
-            id if self.max_deleted_id < first && id < first => Some(self.entries_added.wrapping_sub(live)),
-            id if self.max_deleted_id < first && id == first => Some(self.entries_added.wrapping_sub(live).wrapping_add(1)),
-            _ => None,
+        if id > self.last_id || before_holes || self.max_deleted_id >= first {
+            return None;
+        }
+        // XDEL has taken out nothing behind the first entry: what is missing lies before it.
+        let gone = self.entries_added.wrapping_sub(self.len() as u64);
+        match id.cmp(&first) {
+            Ordering::Less => Some(gone),
+            Ordering::Equal => Some(gone.wrapping_add(1)),
+            Ordering::Greater => None,
         }
     }
 }
