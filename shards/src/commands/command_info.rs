@@ -4,7 +4,7 @@ use super::argument_syntax::{arguments_of, reply_arguments};
 use super::arguments::{Failure, SYNTAX, is, reply_help};
 use super::connection::answer_home;
 use super::glob::glob_matches;
-use super::lookup::possible_keys;
+use super::lookup::{Keys, possible_keys};
 use super::names::Names;
 use super::table::{Command, Home, KeySpec, Route, Run, Spec, SpecBegin, SpecFind, flags};
 use crate::resp::Reply;
@@ -288,6 +288,7 @@ fn keys_in(names: &Names, args: &[&[u8]]) -> Result<(&'static Command, Vec<usize
         return Err("ERR Invalid number of arguments specified for command".into());
     }
     match possible_keys(command, args) {
+        Ok(Keys::List(keys)) if keys.len() == 0 => Err("ERR Invalid arguments specified for command".into()),
         Ok(keys) => Ok((command, keys.collect())),
         Err(_) => Err("ERR Invalid arguments specified for command".into()),
     }

@@ -3,6 +3,7 @@
 use super::FAMILIES;
 use super::names::Names;
 use super::table::{Command, KeySpec};
+use crate::resp::parse_integer;
 use std::sync::OnceLock;
 
 /// Slots of the hash table of names: a power of two, several times the number of commands (asserted when it is filled).
@@ -134,6 +135,27 @@ pub fn possible_keys(command: &Command, args: &[&[u8]]) -> Result<Keys, String> 
             Ok(Keys::Range { next: first, end: (last + 1).min(args.len()), step })
         }
         KeySpec::Find(find) => Ok(Keys::List(find(args)?.into_iter())),
+    }
+}
+
+/// Rule for keys behind their number, which stands at index 1 (LMPOP, ZUNION …). No keys when the number is wrong: the
+/// handler says so.
+pub fn counted_keys(args: &[&[u8]]) -> Result<Vec<usize>, &'static str> {
+    Ok(counted_from(args, 1))
+}
+
+/// The same with the key of the result in front of the number (ZUNIONSTORE …).
+pub fn stored_counted_keys(args: &[&[u8]]) -> Result<Vec<usize>, &'static str> {
+    let mut keys = counted_from(args, 2);
+    keys.push(1);
+    Ok(keys)
+}
+
+fn counted_from(args: &[&[u8]], at: usize) -> Vec<usize> {
+    let count = args.get(at).and_then(|text| parse_integer(text)).and_then(|count| usize::try_from(count).ok());
+    match count {
+        Some(count) if count <= args.len() - at - 1 => (at + 1..=at + count).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -16,17 +16,24 @@ mod context;
 mod counters;
 mod databases;
 mod effects;
+mod elements;
 mod engine;
 mod events;
 mod expiry;
 mod expiry_time;
+mod field_expiry;
 mod glob;
+mod hashes;
+mod hyperloglogs;
 mod keys;
+mod lists;
 mod long_double;
 mod lookup;
 mod names;
 mod objects;
 mod run;
+mod set_algebra;
+mod sets;
 mod stream_arguments;
 mod stream_groups;
 mod stream_info;
@@ -58,6 +65,12 @@ static FAMILIES: &[&[Command]] = &[
     substrings::COMMANDS,
     bitmaps::COMMANDS,
     bitfield::COMMANDS,
+    hyperloglogs::COMMANDS,
+    hashes::COMMANDS,
+    field_expiry::COMMANDS,
+    sets::COMMANDS,
+    set_algebra::COMMANDS,
+    lists::COMMANDS,
     streams::COMMANDS,
     stream_reads::COMMANDS,
     stream_groups::COMMANDS,

@@ -1,6 +1,8 @@
 //! What commands answer and which effects they state, one line per case. Replies in all their forms are compared with a
 //! real server by `tests/differential_commands.rs`; here stand the effects, which no server shows.
 
+mod hashes_and_sets;
+
 use super::*;
 use crate::keyspace::Keyspace;
 use crate::resp::{Protocol, Reply, decode_command};

@@ -6,6 +6,7 @@
 //! | `list`, `set`, `hash`, `zset`, `stream` | the collections: small ones packed, big ones in a tree |
 //! | `listpack`, `intset` | the packed forms, byte for byte as Redis saves them |
 //! | `tree`, `element` | the structure of all big collections: nodes and bytes that clones share |
+//! | `hyperloglog` | what a string holds that PFADD has made |
 //! | `limits` | the settings that say when a collection leaves its packed form |
 //!
 //! Three promises hold for every value that can be big, so that none of them ever stalls a shard:
@@ -16,7 +17,9 @@
 
 mod chunks;
 pub mod element;
+mod field_expiry;
 pub mod hash;
+pub mod hyperloglog;
 pub mod intset;
 pub mod limits;
 pub mod list;

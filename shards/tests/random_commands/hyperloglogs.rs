@@ -1,0 +1,39 @@
+//! Random commands on HyperLogLogs.
+
+use super::Family;
+
+pub static HYPERLOGLOGS: Family = Family {
+    templates: &[
+        "PFADD :hll [:x] [:x :x] [:x :x :x :x :x :x :x :x :x :x]",
+        "PFADD :hll :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x",
+        "PFADD :hll",
+        "PFCOUNT :hll",
+        "PFCOUNT :hll :hll [:hll]",
+        "PFMERGE :hll :hll [:hll :hll]",
+        "PFMERGE :hll",
+        "PFDEBUG (ENCODING|DECODE|FOO) :hll",
+        "PFDEBUG TODENSE hll3",
+        "GET :hll",
+        "STRLEN :hll",
+        "OBJECT ENCODING :hll",
+        "SETRANGE :hll 0 HYLX",
+        "COPY :hll :hll REPLACE",
+        "DEL :hll",
+    ],
+    newer: &[],
+    fill,
+    same: |_, _, _, _| None,
+    mirror: |_, _| None,
+    state: &[],
+    keys: &["hll0", "hll1", "hll2", "hll3"],
+};
+
+fn fill(word: &str, random: &mut fastrand::Rng) -> Option<Vec<u8>> {
+    Some(match word {
+        ":hll" if random.u8(..25) == 0 => format!("k{}", random.u8(..6)).into_bytes(),
+        ":hll" => HYPERLOGLOGS.keys[random.usize(..4)].as_bytes().to_vec(),
+        ":x" if random.u8(..3) == 0 => vec![random.u8(..8); random.usize(..20)],
+        ":x" => random.u32(..5000).to_string().into_bytes(),
+        _ => return None,
+    })
+}
