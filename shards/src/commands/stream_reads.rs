@@ -14,23 +14,26 @@ use crate::resp::Protocol;
 use crate::types::Stream;
 use crate::types::stream::{Group, StreamId};
 
-const STREAMS: Spec = Spec {
-    flags: "RO access",
-    begin: SpecBegin::Keyword { keyword: "STREAMS", start_from: 1 },
-    find: SpecFind::Range { last: -1, step: 1, limit: 2 },
-    notes: "",
-};
+/// The keys behind the word STREAMS, which is looked for from an argument on.
+const fn streams(start_from: isize) -> Spec {
+    Spec {
+        flags: "RO access",
+        begin: SpecBegin::Keyword { keyword: "STREAMS", start_from },
+        find: SpecFind::Range { last: -1, step: 1, limit: 2 },
+        notes: "",
+    }
+}
 
 pub static COMMANDS: &[Command] = &[
 Command::new("xread", -4, flags::READONLY | flags::BLOCKING | flags::MOVABLEKEYS, Route::Keys(Multi::Gather), Run::Data(xread))
 .find_keys(stream_keys)
-.specs(&[STREAMS])
+.specs(&[streams(1)])
 .acl(&["read", "stream", "slow", "blocking"])
 .arguments("[COUNT count:integer] [BLOCK milliseconds:integer] STREAMS streams(key... id...)")
 .doc("stream", "5.0.0", "", "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise."),
 Command::new("xreadgroup", -7, flags::WRITE | flags::BLOCKING | flags::MOVABLEKEYS, Route::Keys(Multi::Gather), Run::Data(xreadgroup))
 .find_keys(stream_keys)
-.specs(&[STREAMS])
+.specs(&[streams(4)])
 .acl(&["write", "stream", "slow", "blocking"])
 .arguments("GROUP group-block(group consumer) [COUNT count:integer] [BLOCK milliseconds:integer] [NOACK] STREAMS streams(key... id...)")
 .doc("stream", "5.0.0", "For each stream mentioned: O(M) with M being the number of elements returned. If M is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1). On the other side when XREADGROUP blocks, XADD will pay the O(N) time in order to serve the N clients blocked on the stream getting new data.", "Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is available otherwise."),

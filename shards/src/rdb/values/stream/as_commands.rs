@@ -3,9 +3,9 @@
 //! | part | commands |
 //! |---|---|
 //! | entries | XADD with its id, for each |
-//! | groups | XGROUP CREATE; then for each consumer XGROUP CREATECONSUMER and XCLAIM … FORCE JUSTID |
-//! | ghosts | XTRIM and XDEL |
 //! | ids | XSETID, unless the entries say the same |
+//! | groups | XGROUP CREATE; then for each consumer XGROUP CREATECONSUMER and XCLAIM … FORCE JUSTID |
+//! | ghosts | XTRIM and XDEL; then XSETID, and XGROUP SETID for what Redis 8 has held to the numbers before |
 //!
 //! An entry that was deleted while it is pending is a *ghost*: XCLAIM takes only entries that are there, so a stand-in is added
 //! in its place and taken away afterwards. Words that Redis 6.2 does not know are left out when they say nothing new. When a
@@ -47,10 +47,14 @@ enum Place {
         from: StreamId,
     },
     Ids,
+    /// Of a group, once ids and numbers are as they shall be.
+    Position {
+        group: usize,
+    },
 }
 
 /// `Place`s without a consumer.
-const PARTS: usize = 4;
+const PARTS: usize = 5;
 
 impl Place {
     fn of(progress: &Progress) -> Place {
@@ -60,6 +64,7 @@ impl Place {
             1 => Place::Group { group: at },
             2 => Place::Ghosts { from: StreamId::new(at as u64, inner as u64) },
             3 => Place::Ids,
+            4 => Place::Position { group: at },
             part => Place::Consumer { group: at, consumer: part - PARTS, pending: inner },
         }
     }
@@ -70,6 +75,7 @@ impl Place {
             Place::Group { group } => (1, group, 0),
             Place::Ghosts { from } => (2, from.ms as usize, from.seq as usize),
             Place::Ids => (3, 0, 0),
+            Place::Position { group } => (4, group, 0),
             Place::Consumer { group, consumer, pending } => (PARTS + consumer, group, pending),
         };
         Progress { stage: part * 2 + ghosts as usize, at, inner }
@@ -97,13 +103,17 @@ impl Piece<'_> {
                     Place::Consumer { group, consumer: 0, pending: 0 }
                 }
                 None if self.ghosts => self.first_ghosts(),
-                None => Place::Ids,
+                None => return None,
             }),
             Place::Consumer { group, consumer, pending } => Some(self.consumer(group, consumer, pending)),
             Place::Ghosts { from } => Some(self.ghosts(from)),
             Place::Ids => {
                 self.ids();
-                None
+                Some(if self.ghosts { Place::Position { group: 0 } } else { Place::Group { group: 0 } })
+            }
+            Place::Position { group } => {
+                self.position(self.stream.group_at(group)?);
+                Some(Place::Position { group: group + 1 })
             }
         }
     }
@@ -130,10 +140,11 @@ impl Piece<'_> {
                 _ => {}
             }
         }
-        if self.is_made_of_nothing() && self.stream.groups_len() == 0 {
+        if self.stream.is_empty() && !self.ghosts {
             self.command(&[b"XADD", self.key, b"MAXLEN", b"0", self.last_id_of_nothing().text().bytes(), b"x", b"y"]);
         }
-        Place::Group { group: 0 }
+        // Ghosts count as added, and Redis lets no number be below: it is set when they are gone.
+        if self.ghosts { Place::Group { group: 0 } } else { Place::Ids }
     }
 
     fn entry(&mut self, entry: Entry<'_>) {
@@ -142,11 +153,6 @@ impl Piece<'_> {
         let mut args: Vec<&[u8]> = vec![b"XADD", self.key, id.bytes()];
         args.extend(pairs.iter().flatten().map(|bytes| &**bytes));
         self.command(&args);
-    }
-
-    /// No XADD of an entry makes the key.
-    fn is_made_of_nothing(&self) -> bool {
-        self.stream.is_empty() && !self.ghosts
     }
 
     /// The id of the entry that makes an empty stream: no entry has 0-0.
@@ -158,13 +164,17 @@ impl Piece<'_> {
         let id = group.last_id.text();
         let read = group.entries_read.map(|read| read.to_string());
         let mut args: Vec<&[u8]> = vec![b"XGROUP", b"CREATE", self.key, group.name(), id.bytes()];
-        if self.is_made_of_nothing() {
-            args.push(b"MKSTREAM");
-        }
         if let Some(read) = &read {
             args.extend([b"ENTRIESREAD", read.as_bytes()]);
         }
         self.command(&args);
+    }
+
+    fn position(&mut self, group: &Group) {
+        if let Some(read) = group.entries_read {
+            let (id, read) = (group.last_id.text(), read.to_string());
+            self.command(&[b"XGROUP", b"SETID", self.key, group.name(), id.bytes(), b"ENTRIESREAD", read.as_bytes()]);
+        }
     }
 
     fn consumer(&mut self, group_index: usize, index: usize, mut at: usize) -> Place {
@@ -234,7 +244,6 @@ impl Piece<'_> {
         let stream = self.stream;
         let (made_last, made_added) = match stream.last() {
             Some(last) => (last.id, stream.len() as u64),
-            None if stream.groups_len() > 0 => (StreamId::ZERO, 0),
             None => (self.last_id_of_nothing(), 1),
         };
         let deleted = stream.max_deleted_id();
