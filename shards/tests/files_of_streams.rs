@@ -1,9 +1,12 @@
 //! Streams through real servers: every form of their payloads, and the commands that make them, are understood there as here.
 
+use shards::commands::{CommandStats, Ctx, Effects, resolve, run_data};
+use shards::keyspace::Keyspace;
 use shards::rdb::dump::dump_value_within;
-use shards::rdb::restore_value;
-use shards::rdb::values::{encode_entry_as_commands, value_version};
-use shards::resp::decode_command;
+use shards::rdb::values::{Progress, encode_commands_piece, encode_entry_as_commands, encode_piece, value_version};
+use shards::rdb::writer::Compression;
+use shards::rdb::{Crc64, restore_value};
+use shards::resp::{Protocol, Reply, decode_command};
 use shards::types::stream::{Group, StreamId};
 use shards::types::{Limits, Stream, Value};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -202,4 +205,114 @@ fn the_commands_of_a_stream_make_it_on_real_servers() {
             assert_same(&made, &stream, &format!("{program}, round {round}"));
         }
     }
+}
+
+fn big_stream() -> Stream {
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut stream = Stream::new();
+    (1..=30_000).for_each(|ms| stream.add(StreamId::new(ms, 0), &[b"field", &[b'v'; 20]], &LIMITS));
+    for name in [&b"g"[..], b"h"] {
+        let mut group = Group::new(name, StreamId::new(20_000, 0), Some(20_000));
+        for consumer in [&b"alice"[..], b"bob", b"nobody"] {
+            group.create_consumer(consumer, 1_600_000_000_000, None);
+        }
+        for ms in 1..=20_000 {
+            let consumer = if random.bool() { &b"alice"[..] } else { b"bob" };
+            group.deliver(consumer, StreamId::new(ms, 0), 1_500_000_000_000 + ms as i64 / 1000, 1);
+        }
+        stream.put_group(group);
+    }
+    (1..100).for_each(|at| _ = stream.delete(StreamId::new(at * 100, 0)));
+    stream
+}
+
+/// What is saved is a clone: the stream may change between two pieces.
+#[test]
+fn a_big_stream_is_encoded_in_pieces_while_it_changes() {
+    let mut stream = big_stream();
+    let (whole, saved) = (dump_value_within(&value(&stream), u32::MAX), value(&stream));
+    let (mut pieces, mut progress, mut count) = (vec![whole[0]], Progress::default(), 1);
+    while !encode_piece(&mut pieces, &saved, &mut progress, Compression::Lzf) {
+        count += 1;
+        let next = stream.last_id().next().expect("far from the last id");
+        stream.add(next, &[b"field", b"value"], &LIMITS);
+        stream.remove_oldest(200);
+        stream.change_group(b"g", |group| group.release(StreamId::new(count * 7, 0)));
+    }
+    assert!(count > 10, "{count} pieces");
+    let checksum_and_version = 10;
+    assert!(pieces == whole[..whole.len() - checksum_and_version]);
+}
+
+#[test]
+fn the_commands_of_a_stream_make_it_here() {
+    let mut random = fastrand::Rng::with_seed(4);
+    let streams = (0..100).map(|_| random_stream(&mut random)).chain([big_stream()]);
+    for (round, stream) in streams.enumerate() {
+        let (mut commands, mut progress) = (Vec::new(), Progress::default());
+        while !encode_commands_piece(&mut commands, b"s", &value(&stream), None, &mut progress) {}
+        let made = replayed(&commands);
+        assert_same(&made, &stream, &format!("round {round}"));
+    }
+}
+
+fn replayed(mut commands: &[u8]) -> Stream {
+    let mut keyspace = Keyspace::new(1, 1);
+    let mut random = fastrand::Rng::with_seed(1);
+    while !commands.is_empty() {
+        let (args, consumed) = decode_command(commands).expect("commands one after another");
+        commands = &commands[consumed..];
+        let (mut out, mut effects, mut stats) = (Vec::new(), Effects::default(), CommandStats::default());
+        let mut ctx = Ctx {
+            keyspace: &mut keyspace,
+            reply: Reply::new(&mut out, Protocol::Resp2),
+            effects: &mut effects,
+            db: 0,
+            now_ms: 1_700_000_000_000,
+            random: &mut random,
+            replaying: true,
+            gathered: false,
+            may_expire: false,
+            stats: &mut stats,
+        };
+        run_data(resolve(&args).expect("a command of the table"), &mut ctx, &args);
+        assert_ne!(out[0], b'-', "{}", out.escape_ascii());
+    }
+    let entry = keyspace.find(0, b"s").expect("the commands made it");
+    stream_of(&dump_value_within(keyspace.value(entry), u32::MAX))
+}
+
+/// Whatever the bytes: an error, or a stream of which all can be told.
+#[test]
+fn damaged_payloads_are_refused_or_others_but_never_a_panic() {
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut restored = 0;
+    for _ in 0..20_000 {
+        let stream = if random.u8(..50) > 0 { small_stream(&mut random) } else { random_stream(&mut random) };
+        let mut payload = dump_value_within(&value(&stream), random.u32(9..12));
+        let body = payload.len() - 8;
+        for _ in 0..random.usize(1..3) {
+            let at = random.usize(..body - 2);
+            payload[at] = if random.bool() { random.u8(..) } else { payload[at].wrapping_add(1) };
+        }
+        let crc = Crc64::of(&payload[..body]).to_le_bytes();
+        payload[body..].copy_from_slice(&crc);
+        if let Ok(Value::Stream(stream)) = restore_value(&payload, &LIMITS) {
+            restored += 1;
+            let again = stream_of(&dump_value_within(&value(&stream), u32::MAX));
+            assert_same(&again, &stream, "what was restored is valid");
+            assert_eq!(stream.range_back(StreamId::ZERO, StreamId::MAX).count(), stream.len());
+        }
+    }
+    assert!(restored > 1000, "{restored} of the damaged payloads are payloads");
+}
+
+fn small_stream(random: &mut fastrand::Rng) -> Stream {
+    let mut stream = Stream::new();
+    (1..4).for_each(|ms| stream.add(StreamId::new(ms, 0), &[b"f", b"v"], &LIMITS));
+    let mut group = Group::new(b"g", StreamId::new(3, 0), Some(2));
+    group.create_consumer(b"alice", 5, Some(6));
+    (1..random.u64(1..4)).for_each(|ms| group.deliver(b"alice", StreamId::new(ms, 0), 3, 1));
+    stream.put_group(group);
+    stream
 }
