@@ -211,7 +211,7 @@ pub fn reply_id(reply: &mut Reply<'_>, id: StreamId) {
 pub fn reply_entry(reply: &mut Reply<'_>, entry: StreamEntry<'_>) {
     reply.array(2);
     reply_id(reply, entry.id);
-    reply.array(entry.len() * 2);
+    reply.array(entry.fields_len() * 2);
     for (field, value) in entry.pairs() {
         field.with_bytes(|bytes| reply.bulk(bytes));
         value.with_bytes(|bytes| reply.bulk(bytes));

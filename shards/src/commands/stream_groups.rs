@@ -20,7 +20,7 @@ pub static COMMANDS: &[Command] = &[
                 .keys(2, 2, 1)
                 .specs(&[Spec::at(2, "RW insert")])
                 .acl(&["write", "stream", "slow"])
-                .arguments("key group id-selector(id | new-id\"$\") [MKSTREAM] [ENTRIESREAD entriesread=entries-read:integer]")
+                .arguments("key group id-selector(id | new-id\"$\") [MKSTREAM] [ENTRIESREAD entriesread:integer=entries-read]")
                 .doc("stream", "5.0.0", "O(1)", "Creates a consumer group."),
             Command::new(
                 "xgroup|createconsumer",
@@ -58,7 +58,7 @@ pub static COMMANDS: &[Command] = &[
                 .keys(2, 2, 1)
                 .specs(&[Spec::at(2, "RW update")])
                 .acl(&["write", "stream", "slow"])
-                .arguments("key group id-selector(id | new-id\"$\") [ENTRIESREAD entriesread=entries-read:integer]")
+                .arguments("key group id-selector(id | new-id\"$\") [ENTRIESREAD entriesread:integer=entries-read]")
                 .doc("stream", "5.0.0", "O(1)", "Sets the last-delivered ID of a consumer group."),
         ]),
     Command::new("xack", -4, flags::WRITE | flags::FAST, Route::Keys(Multi::Never), Run::Data(xack))

@@ -259,7 +259,7 @@ pub struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// Number of fields.
-    pub fn len(&self) -> usize {
+    pub fn fields_len(&self) -> usize {
         self.head.len
     }
 
@@ -277,7 +277,7 @@ impl PartialEq for Entry<'_> {
     fn eq(&self, other: &Entry<'_>) -> bool {
         let text = |(field, value): (Packed<'_>, Packed<'_>)| (field.bytes().into_owned(), value.bytes().into_owned());
         let same_pair = |(a, b): (_, _)| a == b || text(a) == text(b);
-        self.id == other.id && self.len() == other.len() && self.pairs().zip(other.pairs()).all(same_pair)
+        self.id == other.id && self.fields_len() == other.fields_len() && self.pairs().zip(other.pairs()).all(same_pair)
     }
 }
 
