@@ -25,6 +25,41 @@ pub fn reform_stream(ctx: &mut Ctx<'_>, entry: Entry, reform: impl FnOnce(&mut S
     ctx.keyspace.reform(entry, |value| reform(Stream::of_mut(value).expect("the entry was checked to hold a stream")));
 }
 
+/// An error whose text shows a client's own words, which need not be UTF-8.
+pub struct Refusal(Vec<u8>);
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Refusal {
+        Refusal(failure.as_bytes().to_vec())
+    }
+}
+
+impl From<&'static str> for Refusal {
+    fn from(text: &'static str) -> Refusal {
+        Refusal(text.as_bytes().to_vec())
+    }
+}
+
+impl Refusal {
+    /// Texts and words in turn; a word is shown as C does, up to its first zero byte.
+    pub fn showing(parts: [&str; 3], words: [&[u8]; 2]) -> Refusal {
+        let mut text = Vec::new();
+        for (at, part) in parts.iter().enumerate() {
+            text.extend_from_slice(part.as_bytes());
+            let word = words.get(at).and_then(|word| word.split(|&byte| byte == 0).next());
+            text.extend_from_slice(word.unwrap_or_default());
+        }
+        Refusal(text)
+    }
+}
+
+/// As `answer`, for what may refuse with such a text.
+pub fn answer_or_refuse<'a>(ctx: &mut Ctx<'a>, body: impl FnOnce(&mut Ctx<'a>) -> Result<(), Refusal>) {
+    if let Err(Refusal(text)) = body(ctx) {
+        ctx.reply.error_bytes(&text);
+    }
+}
+
 // --- Ids -----------------------------------------------------------------------------------------------------------------
 
 /// `ms-seq`, or `ms` with this sequence number.

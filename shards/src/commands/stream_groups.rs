@@ -1,9 +1,9 @@
 //! Consumer groups: XGROUP, XACK.
 
-use super::arguments::{Failure, answer, find_typed, integer, is, reply_help, typed, typed_mut, typed_to_change};
+use super::arguments::{Failure, find_typed, integer, is, reply_help, typed, typed_mut, typed_to_change};
 use super::context::Ctx;
 use super::events::EventClasses;
-use super::stream_arguments::{stream_at, stream_id};
+use super::stream_arguments::{Refusal, answer_or_refuse, stream_at, stream_id};
 use super::stream_reads::effect_of_position;
 use super::streams::effect_of_ids;
 use super::table::{Command, Home, Multi, Route, Run, Spec, flags};
@@ -107,7 +107,7 @@ struct Options {
 }
 
 /// What may follow the id: MKSTREAM of CREATE only, ENTRIESREAD.
-fn options(args: &[&[u8]], of_create: bool) -> Result<Options, Failure> {
+fn options(args: &[&[u8]], of_create: bool) -> Result<Options, Refusal> {
     let mut options = Options::default();
     let mut rest = args[5..].iter();
     while let Some(word) = rest.next() {
@@ -127,9 +127,10 @@ fn options(args: &[&[u8]], of_create: bool) -> Result<Options, Failure> {
 }
 
 /// For a container's sub-command whose words make no sense.
-pub fn subcommand_syntax(args: &[&[u8]]) -> Failure {
-    let (name, sub) = (String::from_utf8_lossy(args[0]).to_uppercase(), String::from_utf8_lossy(args[1]));
-    format!("ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {name} HELP.").into()
+pub fn subcommand_syntax(args: &[&[u8]]) -> Refusal {
+    let name = args[0].to_ascii_uppercase();
+    let parts = ["ERR unknown subcommand or wrong number of arguments for '", "'. Try ", " HELP."];
+    Refusal::showing(parts, [args[1], &name])
 }
 
 /// `$` is the stream's last id.
@@ -142,12 +143,12 @@ fn position(text: &[u8], stream: Option<&Stream>) -> Result<StreamId, Failure> {
 
 /// XGROUP CREATE key group id|$ [MKSTREAM] [ENTRIESREAD entries-read]
 fn xgroup_create(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| {
+    answer_or_refuse(ctx, |ctx| {
         let (key, name) = (args[2], args[3]);
         let options = options(args, true)?;
         let entry = find_typed::<Stream>(ctx, key)?;
         if entry.is_none() && !options.mkstream {
-            return Err(NEEDS_KEY);
+            return Err(NEEDS_KEY.into());
         }
         let stream = entry.map(|entry| stream_at(ctx.keyspace, entry));
         let id = position(args[4], stream)?;
@@ -169,7 +170,7 @@ fn existing(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Entry, Failure> {
 }
 
 /// The stream's entry; an error unless it has the group.
-fn with_group(ctx: &mut Ctx<'_>, key: &[u8], group: &[u8]) -> Result<Entry, Failure> {
+fn with_group(ctx: &mut Ctx<'_>, key: &[u8], group: &[u8]) -> Result<Entry, Refusal> {
     let entry = existing(ctx, key)?;
     if stream_at(ctx.keyspace, entry).group(group).is_none() {
         return Err(no_such_group(key, group));
@@ -177,14 +178,13 @@ fn with_group(ctx: &mut Ctx<'_>, key: &[u8], group: &[u8]) -> Result<Entry, Fail
     Ok(entry)
 }
 
-pub fn no_such_group(key: &[u8], group: &[u8]) -> Failure {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    format!("NOGROUP No such consumer group '{}' for key name '{}'", text(group), text(key)).into()
+pub fn no_such_group(key: &[u8], group: &[u8]) -> Refusal {
+    Refusal::showing(["NOGROUP No such consumer group '", "' for key name '", "'"], [group, key])
 }
 
 /// XGROUP SETID key group id|$ [ENTRIESREAD entries-read]
 fn xgroup_setid(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| {
+    answer_or_refuse(ctx, |ctx| {
         let (key, name) = (args[2], args[3]);
         let read = options(args, false)?.entries_read;
         let entry = with_group(ctx, key, name)?;
@@ -200,7 +200,7 @@ fn xgroup_setid(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 
 /// XGROUP DESTROY key group
 fn xgroup_destroy(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| {
+    answer_or_refuse(ctx, |ctx| {
         let (key, name) = (args[2], args[3]);
         let entry = existing(ctx, key)?;
         let found = typed::<Stream>(ctx, entry).group(name).is_some();
@@ -220,7 +220,7 @@ fn xgroup_destroy(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 
 /// XGROUP CREATECONSUMER key group consumer
 fn xgroup_createconsumer(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| {
+    answer_or_refuse(ctx, |ctx| {
         let (key, name, consumer) = (args[2], args[3], args[4]);
         let entry = with_group(ctx, key, name)?;
         let is_new = has_no_consumer(ctx, entry, name, consumer);
@@ -242,7 +242,7 @@ fn has_no_consumer(ctx: &Ctx<'_>, entry: Entry, group: &[u8], consumer: &[u8]) -
 
 /// XGROUP DELCONSUMER key group consumer
 fn xgroup_delconsumer(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| {
+    answer_or_refuse(ctx, |ctx| {
         let (key, name, consumer) = (args[2], args[3], args[4]);
         let entry = with_group(ctx, key, name)?;
         let mut pending = 0;
@@ -259,7 +259,7 @@ fn xgroup_delconsumer(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 
 /// XACK key group id [id …]
 fn xack(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| {
+    answer_or_refuse(ctx, |ctx| {
         let (key, name) = (args[1], args[2]);
         let entry = find_typed::<Stream>(ctx, key)?;
         let Some(entry) = entry.filter(|entry| stream_at(ctx.keyspace, *entry).group(name).is_some()) else {

@@ -1,8 +1,8 @@
 //! What streams tell about themselves: XINFO.
 
-use super::arguments::{Failure, NO_SUCH_KEY, answer, integer, is, read_typed, reply_help};
+use super::arguments::{Failure, NO_SUCH_KEY, integer, is, read_typed, reply_help};
 use super::context::Ctx;
-use super::stream_arguments::{reply_entries, reply_entry, reply_id, stream_at};
+use super::stream_arguments::{Refusal, answer_or_refuse, reply_entries, reply_entry, reply_id, stream_at};
 use super::stream_groups::{no_such_group, subcommand_syntax};
 use super::table::{Command, Home, Multi, Route, Run, Spec, flags};
 use crate::keyspace::Entry;
@@ -60,7 +60,7 @@ fn existing(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Entry, Failure> {
 
 /// XINFO STREAM key [FULL [COUNT count]]
 fn xinfo_stream(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| {
+    answer_or_refuse(ctx, |ctx| {
         let entry = existing(ctx, args[2])?;
         let full = full_count(args)?;
         let stream = stream_at(ctx.keyspace, entry);
@@ -82,7 +82,7 @@ fn xinfo_stream(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 }
 
 /// Of FULL; None: it is not asked for.
-fn full_count(args: &[&[u8]]) -> Result<Option<usize>, Failure> {
+fn full_count(args: &[&[u8]]) -> Result<Option<usize>, Refusal> {
     match &args[3..] {
         [] => Ok(None),
         [full] if is(full, "FULL") => Ok(Some(FULL_COUNT)),
@@ -151,7 +151,7 @@ fn reply_consumer(reply: &mut Reply<'_>, group: &Group, consumer: &Consumer, cou
 
 /// XINFO GROUPS key
 fn xinfo_groups(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| {
+    answer_or_refuse(ctx, |ctx| {
         let entry = existing(ctx, args[2])?;
         let stream = stream_at(ctx.keyspace, entry);
         let reply = &mut ctx.reply;
@@ -181,7 +181,7 @@ fn reply_progress(reply: &mut Reply<'_>, stream: &Stream, group: &Group) {
 
 /// XINFO CONSUMERS key group
 fn xinfo_consumers(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| {
+    answer_or_refuse(ctx, |ctx| {
         let entry = existing(ctx, args[2])?;
         let group = stream_at(ctx.keyspace, entry).group(args[3]).ok_or_else(|| no_such_group(args[2], args[3]))?;
         let reply = &mut ctx.reply;

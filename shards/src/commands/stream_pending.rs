@@ -1,8 +1,8 @@
 //! Pending entries: XPENDING, XCLAIM, XAUTOCLAIM.
 
-use super::arguments::{Failure, SYNTAX, answer, find_typed, integer, is, read_typed, typed_mut};
+use super::arguments::{Failure, SYNTAX, find_typed, integer, is, read_typed, typed_mut};
 use super::context::Ctx;
-use super::stream_arguments::{Bound, interval, reply_entry, reply_id, stream_at, stream_id};
+use super::stream_arguments::{Bound, Refusal, answer_or_refuse, interval, reply_entry, reply_id, stream_at, stream_id};
 use super::stream_groups::release;
 use super::stream_reads::{effect_of_position, enter_consumer, redeliver};
 use super::table::{Command, Multi, Route, Run, Spec, flags};
@@ -35,13 +35,12 @@ Command::new("xautoclaim", -6, flags::WRITE | flags::FAST, Route::Keys(Multi::Ne
 .doc("stream", "6.2.0", "O(1) if COUNT is small.", "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to as consumer group member."),
 ];
 
-fn no_group(key: &[u8], group: &[u8]) -> Failure {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    format!("NOGROUP No such key '{}' or consumer group '{}'", text(key), text(group)).into()
+fn no_group(key: &[u8], group: &[u8]) -> Refusal {
+    Refusal::showing(["NOGROUP No such key '", "' or consumer group '", "'"], [key, group])
 }
 
 /// The stream's entry; an error unless it has the group.
-fn with_group(ctx: &mut Ctx<'_>, key: &[u8], group: &[u8], reads: bool) -> Result<Entry, Failure> {
+fn with_group(ctx: &mut Ctx<'_>, key: &[u8], group: &[u8], reads: bool) -> Result<Entry, Refusal> {
     let entry = if reads { read_typed::<Stream>(ctx, key)? } else { find_typed::<Stream>(ctx, key)? };
     entry.filter(|entry| stream_at(ctx.keyspace, *entry).group(group).is_some()).ok_or_else(|| no_group(key, group))
 }
@@ -55,10 +54,10 @@ fn idle_ms(now_ms: i64, pending: &Pending) -> i64 {
 
 /// XPENDING key group [[IDLE min-idle-time] start end count [consumer]]
 fn xpending(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| {
+    answer_or_refuse(ctx, |ctx| {
         let (key, name) = (args[1], args[2]);
         if args.len() > 3 && !(6..=9).contains(&args.len()) {
-            return Err(SYNTAX);
+            return Err(SYNTAX.into());
         }
         let query = if args.len() > 3 { Some(Query::parse(&args[3..])?) } else { None };
         let entry = with_group(ctx, key, name, true)?;
@@ -161,7 +160,7 @@ struct Claim {
 }
 
 impl Claim {
-    fn parse(args: &[&[u8]], now_ms: i64, replaying: bool) -> Result<Claim, Failure> {
+    fn parse(args: &[&[u8]], now_ms: i64, replaying: bool) -> Result<Claim, Refusal> {
         let min_idle_ms = parse_integer(args[4]).ok_or("ERR Invalid min-idle-time argument for XCLAIM")?.max(0);
         let ids: Vec<StreamId> = args[5..].iter().map_while(|id| stream_id(id, 0).ok()).collect();
         let mut claim = Claim {
@@ -197,7 +196,7 @@ impl Claim {
     }
 
     /// An option with a value; gives the number of words that it takes behind its own.
-    fn option(&mut self, word: &[u8], value: &[u8], now_ms: i64) -> Result<usize, Failure> {
+    fn option(&mut self, word: &[u8], value: &[u8], now_ms: i64) -> Result<usize, Refusal> {
         let number = |name: &str| {
             let invalid = || Failure::Owned(format!("ERR Invalid {name} option argument for XCLAIM"));
             parse_integer(value).ok_or_else(invalid)
@@ -239,8 +238,8 @@ impl Claim {
     }
 }
 
-fn unrecognized(word: &[u8]) -> Failure {
-    format!("ERR Unrecognized XCLAIM option '{}'", String::from_utf8_lossy(word)).into()
+fn unrecognized(word: &[u8]) -> Refusal {
+    Refusal::showing(["ERR Unrecognized XCLAIM option '", "'", ""], [word, b""])
 }
 
 enum Outcome {
@@ -253,7 +252,7 @@ enum Outcome {
 
 /// XCLAIM key group consumer min-idle-time id [id …] [IDLE ms] [TIME ms] [RETRYCOUNT count] [FORCE] [JUSTID] [LASTID id]
 fn xclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| {
+    answer_or_refuse(ctx, |ctx| {
         let (key, name, consumer) = (args[1], args[2], args[3]);
         let entry = with_group(ctx, key, name, false)?;
         let claim = Claim::parse(args, ctx.now_ms, ctx.replaying)?;
@@ -315,7 +314,7 @@ const AUTOCLAIM_COUNT_MAX: i64 = i64::MAX / 16;
 
 /// XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]
 fn xautoclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| {
+    answer_or_refuse(ctx, |ctx| {
         let (key, name, consumer) = (args[1], args[2], args[3]);
         let min_idle_ms = parse_integer(args[4]).ok_or("ERR Invalid min-idle-time argument for XAUTOCLAIM")?.max(0);
         let start = Bound::parse(args[5], 0)?.start()?;

@@ -3,10 +3,12 @@
 //! `Reading` is the request as it came; `resolve` turns ids such as `$` into those of the moment, and `serve` answers if there is
 //! anything to answer: what a blocked reader would ask again and again.
 
-use super::arguments::{Failure, NumberText, SYNTAX, answer, find_typed, integer, is, read_typed, typed_mut};
+use super::arguments::{Failure, NumberText, SYNTAX, find_typed, integer, is, read_typed, typed_mut};
 use super::context::Ctx;
 use super::events::EventClasses;
-use super::stream_arguments::{reform_stream, reply_entries, reply_entry, reply_id, stream_at, stream_id};
+use super::stream_arguments::{
+    Refusal, answer_or_refuse, reform_stream, reply_entries, reply_entry, reply_id, stream_at, stream_id,
+};
 use super::streams::effect_of_ids;
 use super::table::{Command, Multi, Route, Run, Spec, SpecBegin, SpecFind, flags};
 use crate::keyspace::Entry;
@@ -139,11 +141,11 @@ impl<'a> Reading<'a> {
     }
 
     /// Where each stream is read from, as of now.
-    pub fn resolve(&self, ctx: &mut Ctx<'_>) -> Result<Vec<From>, Failure> {
+    pub fn resolve(&self, ctx: &mut Ctx<'_>) -> Result<Vec<From>, Refusal> {
         self.keys.iter().zip(self.ids).map(|(key, id)| self.resolve_one(ctx, key, id)).collect()
     }
 
-    fn resolve_one(&self, ctx: &mut Ctx<'_>, key: &[u8], id: &[u8]) -> Result<From, Failure> {
+    fn resolve_one(&self, ctx: &mut Ctx<'_>, key: &[u8], id: &[u8]) -> Result<From, Refusal> {
         let entry = read_typed::<Stream>(ctx, key)?;
         let stream = entry.map(|entry| stream_at(ctx.keyspace, entry));
         if let Some(group) = &self.group
@@ -155,11 +157,13 @@ impl<'a> Reading<'a> {
             (b"$", Some(_)) => Err(LAST_WITH_GROUP.into()),
             (b"$", None) => Ok(From::After(stream.map_or(StreamId::ZERO, Stream::last_id))),
             (b"+", Some(_)) => Err(PLUS_WITH_GROUP.into()),
-            (b"+", None) => stream.map_or(Ok(From::After(StreamId::ZERO)), before_last),
+            (b"+", None) => Ok(stream.map_or(Ok(From::After(StreamId::ZERO)), before_last)?),
             (b">", None) => Err(NEW_WITHOUT_GROUP.into()),
             (b">", Some(_)) => Ok(From::New),
-            (id, Some(_)) => stream_id(id, 0).map(|id| if id == StreamId::MAX { From::New } else { From::After(id) }),
-            (id, None) => stream_id(id, 0).map(From::After),
+            (id, group) => match stream_id(id, 0)? {
+                StreamId::MAX if group.is_some() => Ok(From::New),
+                id => Ok(From::After(id)),
+            },
         }
     }
 
@@ -219,9 +223,9 @@ fn unbalanced(for_group: bool) -> &'static str {
     }
 }
 
-fn no_group(key: &[u8], group: &[u8]) -> Failure {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    format!("NOGROUP No such key '{}' or consumer group '{}' in XREADGROUP with GROUP option", text(key), text(group)).into()
+fn no_group(key: &[u8], group: &[u8]) -> Refusal {
+    let parts = ["NOGROUP No such key '", "' or consumer group '", "' in XREADGROUP with GROUP option"];
+    Refusal::showing(parts, [key, group])
 }
 
 fn timeout(text: &[u8]) -> Result<i64, Failure> {
@@ -376,16 +380,16 @@ pub fn effect_of_position(ctx: &mut Ctx<'_>, key: &[u8], group: &[u8], last_id: 
 
 /// XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key …] id [id …]
 fn xread(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| read(ctx, args));
+    answer_or_refuse(ctx, |ctx| read(ctx, args));
 }
 
 /// XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key …] id [id …]
 fn xreadgroup(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
-    answer(ctx, |ctx| read(ctx, args));
+    answer_or_refuse(ctx, |ctx| read(ctx, args));
 }
 
 /// Nobody waits here: BLOCK answers as in a transaction.
-fn read(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Failure> {
+fn read(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Refusal> {
     let reading = Reading::parse(args)?;
     let from = reading.resolve(ctx)?;
     if !reading.serve(ctx, &from) {

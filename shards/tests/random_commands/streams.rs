@@ -155,7 +155,7 @@ fn mirror(args: &[Vec<u8>], ours: &[u8]) -> Option<Mirror> {
         return None;
     }
     if name == b"XADD" && ours.starts_with(b"$") {
-        let star = args.iter().position(|arg| arg == b"*")?;
+        let star = id_index(args).filter(|at| args[*at] == b"*")?;
         let id = ours.split(|&byte| byte == b'\n').nth(1)?.strip_suffix(b"\r")?.to_vec();
         let mut same = args.to_vec();
         same[star] = id;
@@ -171,6 +171,19 @@ fn mirror(args: &[Vec<u8>], ours: &[u8]) -> Option<Mirror> {
         return Some(Mirror { commands: vec![same] });
     }
     consumers_of_7_2(&name, args, ours)
+}
+
+/// Where the id of an XADD stands: behind its options.
+fn id_index(args: &[Vec<u8>]) -> Option<usize> {
+    let mut at = 2;
+    loop {
+        match &args.get(at)?.to_ascii_uppercase()[..] {
+            b"NOMKSTREAM" => at += 1,
+            b"LIMIT" => at += 2,
+            b"MAXLEN" | b"MINID" => at += 2 + matches!(&args.get(at + 1)?[..], b"~" | b"=") as usize,
+            _ => return Some(at),
+        }
+    }
 }
 
 const VERSION_OF_7_0: u32 = 10;
