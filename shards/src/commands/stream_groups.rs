@@ -4,7 +4,7 @@ use super::arguments::{Failure, find_typed, integer, is, reply_help, typed, type
 use super::context::Ctx;
 use super::events::EventClasses;
 use super::stream_arguments::{Refusal, answer_or_refuse, stream_at, stream_id};
-use super::stream_reads::effect_of_position;
+use super::stream_reads::{create_consumer, effect_of_position};
 use super::streams::effect_of_ids;
 use super::table::{Command, Home, Multi, Route, Run, Spec, flags};
 use crate::keyspace::Entry;
@@ -223,14 +223,7 @@ fn xgroup_createconsumer(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer_or_refuse(ctx, |ctx| {
         let (key, name, consumer) = (args[2], args[3], args[4]);
         let entry = with_group(ctx, key, name)?;
-        let is_new = has_no_consumer(ctx, entry, name, consumer);
-        if is_new {
-            let now_ms = ctx.now_ms;
-            let create = |group: &mut Group| group.create_consumer(consumer, now_ms, None);
-            typed_mut::<Stream>(ctx, entry).change_group(name, create);
-            ctx.effect(&[b"XGROUP", b"CREATECONSUMER", key, name, consumer]);
-            ctx.notify(EventClasses::STREAM, "xgroup-createconsumer", key);
-        }
+        let is_new = create_consumer(ctx, [key, name, consumer], entry, ctx.now_ms);
         ctx.reply.integer(is_new as i64);
         Ok(())
     });

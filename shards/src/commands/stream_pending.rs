@@ -257,7 +257,8 @@ fn xclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         let entry = with_group(ctx, key, name, false)?;
         let claim = Claim::parse(args, ctx.now_ms, ctx.replaying)?;
         advance(ctx, key, entry, name, claim.last_id);
-        enter_consumer(ctx, key, entry, name, consumer);
+        let seen_ms = if ctx.replaying { claim.delivered_ms } else { ctx.now_ms };
+        enter_consumer(ctx, [key, name, consumer], entry, seen_ms);
         let stream = stream_at(ctx.keyspace, entry);
         let group = stream.group(name).expect("just seen");
         let (mut claimed, mut gone) = (Vec::new(), Vec::new());
@@ -274,7 +275,7 @@ fn xclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
             }
         }
         reply_claimed(ctx, entry, &claimed, claim.just_id);
-        redeliver(ctx, [key, name, consumer], entry, &claimed, claim.delivered_ms, true);
+        redeliver(ctx, [key, name, consumer], entry, &claimed, claim.delivered_ms, seen_ms, true);
         release(ctx, key, entry, name, gone);
         Ok(())
     });
@@ -320,7 +321,7 @@ fn xautoclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         let start = Bound::parse(args[5], 0)?.start()?;
         let (count, just_id) = autoclaim_options(&args[6..])?;
         let entry = with_group(ctx, key, name, false)?;
-        enter_consumer(ctx, key, entry, name, consumer);
+        enter_consumer(ctx, [key, name, consumer], entry, ctx.now_ms);
         let idle_enough = |pending: &Pending| min_idle_ms == 0 || idle_ms(ctx.now_ms, pending) >= min_idle_ms;
         let Found { claimed, gone, cursor } = look(stream_at(ctx.keyspace, entry), name, start, count, just_id, idle_enough);
         ctx.reply.array(3);
@@ -328,7 +329,7 @@ fn xautoclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         reply_claimed(ctx, entry, &claimed, just_id);
         ctx.reply.array(gone.len());
         gone.iter().for_each(|id| reply_id(&mut ctx.reply, *id));
-        redeliver(ctx, [key, name, consumer], entry, &claimed, ctx.now_ms, true);
+        redeliver(ctx, [key, name, consumer], entry, &claimed, ctx.now_ms, ctx.now_ms, true);
         release(ctx, key, entry, name, gone);
         Ok(())
     });

@@ -262,7 +262,7 @@ impl GroupOptions<'_> {
     fn enter(&self, ctx: &mut Ctx<'_>, key: &[u8], entry: Entry, from: From) -> bool {
         let Some(group) = stream_at(ctx.keyspace, entry).group(self.name) else { return false };
         let last_id = group.last_id;
-        enter_consumer(ctx, key, entry, self.name, self.consumer);
+        enter_consumer(ctx, [key, self.name, self.consumer], entry, ctx.now_ms);
         match from {
             From::New => has_entries(stream_at(ctx.keyspace, entry), From::After(last_id)),
             _ => true,
@@ -314,27 +314,40 @@ impl GroupOptions<'_> {
                 }
             }
         }
-        redeliver(ctx, [key, self.name, self.consumer], entry, &delivered, ctx.now_ms, false);
+        redeliver(ctx, [key, self.name, self.consumer], entry, &delivered, ctx.now_ms, ctx.now_ms, false);
     }
 }
 
 /// Makes the consumer if it is not there yet, and notes that it was seen: that alone counts as no change.
-pub fn enter_consumer(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry, group: &[u8], consumer: &[u8]) {
-    let now_ms = ctx.now_ms;
-    let found = stream_at(ctx.keyspace, entry).group(group).expect("the group is there");
-    if found.consumer(consumer).is_none() {
-        let create = |group: &mut Group| group.create_consumer(consumer, now_ms, None);
-        typed_mut::<Stream>(ctx, entry).change_group(group, create);
-        ctx.effect(&[b"XGROUP", b"CREATECONSUMER", key, group, consumer]);
-        ctx.notify(EventClasses::STREAM, "xgroup-createconsumer", key);
-        return;
+pub fn enter_consumer(ctx: &mut Ctx<'_>, names: [&[u8]; 3], entry: Entry, seen_ms: i64) {
+    let [_, group, consumer] = names;
+    if !create_consumer(ctx, names, entry, seen_ms) {
+        reform_stream(ctx, entry, |stream| {
+            stream.change_group(group, |group| group.touch(consumer, seen_ms, false));
+        });
     }
-    reform_stream(ctx, entry, |stream| {
-        stream.change_group(group, |group| group.touch(consumer, now_ms, false));
-    });
 }
 
-/// Gives entries with these counts of deliveries to a consumer, and states it. Names: key, group, consumer.
+/// False: the consumer is there. The group must be.
+pub fn create_consumer(ctx: &mut Ctx<'_>, names: [&[u8]; 3], entry: Entry, seen_ms: i64) -> bool {
+    let [key, group, consumer] = names;
+    let found = stream_at(ctx.keyspace, entry).group(group).expect("the group is there");
+    if found.consumer(consumer).is_some() {
+        return false;
+    }
+    typed_mut::<Stream>(ctx, entry).change_group(group, |group| group.create_consumer(consumer, seen_ms, None));
+    ctx.effect(&[b"XGROUP", b"CREATECONSUMER", key, group, consumer]);
+    effect_of_sight(ctx, names, seen_ms);
+    ctx.notify(EventClasses::STREAM, "xgroup-createconsumer", key);
+    true
+}
+
+/// States when a consumer was seen: a replay takes that from the time of a claim, also of one that claims nothing.
+fn effect_of_sight(ctx: &mut Ctx<'_>, [key, group, consumer]: [&[u8]; 3], seen_ms: i64) {
+    ctx.effect(&[b"XCLAIM", key, group, consumer, b"0", b"0-0", b"TIME", NumberText::new(seen_ms).bytes(), b"JUSTID"]);
+}
+
+/// Gives entries with these counts of deliveries to a consumer, and states it. Names here: key, group, consumer.
 /// `active`: whether the consumer counts as active by it.
 pub fn redeliver(
     ctx: &mut Ctx<'_>,
@@ -342,20 +355,23 @@ pub fn redeliver(
     entry: Entry,
     entries: &[(StreamId, u64)],
     delivered_ms: i64,
+    seen_ms: i64,
     active: bool,
 ) {
     if entries.is_empty() {
         return;
     }
     let [_, group, consumer] = names;
-    let now_ms = ctx.now_ms;
     typed_mut::<Stream>(ctx, entry).change_group(group, |group| {
-        group.touch(consumer, now_ms, active);
+        group.touch(consumer, seen_ms, active);
         entries.iter().for_each(|(id, count)| group.deliver(consumer, *id, delivered_ms, *count));
     });
     for alike in entries.chunk_by(|a, b| a.1 == b.1) {
         let ids: Vec<StreamId> = alike.iter().map(|(id, _)| *id).collect();
         effect_of_delivery(ctx, names, &ids, delivered_ms, alike[0].1);
+    }
+    if seen_ms != delivered_ms {
+        effect_of_sight(ctx, names, seen_ms);
     }
 }
 
