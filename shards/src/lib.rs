@@ -5,10 +5,10 @@
 //! drives it from one seed, the tools drive it with blocking files.
 //!
 //! Imports point only downwards (checked by `tests/imports.rs` of the root package):
-//! `error`, `ids` < `resp`, `types`, `disk` < `rdb`, `keyspace` < `commands`, `log` < `manifest` < `snapshot`
+//! `error`, `ids` < `resp`, `disk` < `types` < `rdb`, `keyspace` < `commands`, `log` < `manifest` < `snapshot`
 //! < `transaction`, `recovery` < `shard`.
 //!
-//! (The manifest keeps modes and segments of the log; a snapshot writes what the manifest lists.)
+//! (Scores of sorted sets are numbers as text, which `resp` reads and writes. The manifest keeps modes and segments of the log; a snapshot writes what the manifest lists.)
 
 pub mod commands;
 pub mod disk;

@@ -4,13 +4,13 @@
 //! A failure prints the seed, the step and the last commands; `DIFFERENTIAL_SEED` shifts the seeds. `redis-server` must be on PATH.
 
 mod random_commands;
+mod snapshots;
 
 use random_commands::*;
 use shards::commands::{CommandStats, Ctx, Effects, Home, Names, Run, Session, resolve, run_data};
 use shards::keyspace::Keyspace;
 use shards::resp::{Protocol, Reply, decode_command};
-use shards::types::Value;
-use std::collections::BTreeMap;
+use snapshots::{Snapshots, State, commands, dump, state};
 use std::ffi::OsStr;
 use std::io::{BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -28,12 +28,30 @@ struct Redis {
 
 impl Redis {
     fn start(peer: Peer, name: &str) -> Redis {
+        Redis::start_with(peer, name, None)
+    }
+
+    fn start_with(peer: Peer, name: &str, dump: Option<&[u8]>) -> Redis {
         let dir = std::env::temp_dir().join(format!("shardis-differential-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a temporary directory");
+        if let Some(dump) = dump {
+            std::fs::write(dir.join("dump.rdb"), dump).expect("a temporary directory");
+        }
         // A socket in our own directory: a port could be taken by another test.
         let socket = dir.join("socket");
         let child = Command::new(peer.program())
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--databases", &DATABASES.to_string()])
+            .args([
+                "--port",
+                "0",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--databases",
+                &DATABASES.to_string(),
+                "--enable-debug-command",
+                "yes",
+            ])
             .args([OsStr::new("--dir"), dir.as_os_str(), OsStr::new("--unixsocket"), socket.as_os_str()])
             .stdout(Stdio::null())
             .spawn()
@@ -73,12 +91,19 @@ struct Handlers {
     random: fastrand::Rng,
     /// All effects so far.
     log: Effects,
+    snapshots: Snapshots,
 }
 
 impl Handlers {
     fn new() -> Handlers {
         let session = Session { authenticated: true, ..Session::default() };
-        Handlers { keyspace: Keyspace::new(DATABASES, 1), session, random: fastrand::Rng::with_seed(1), log: Effects::default() }
+        Handlers {
+            keyspace: Keyspace::new(DATABASES, 1),
+            session,
+            random: fastrand::Rng::with_seed(1),
+            log: Effects::default(),
+            snapshots: Snapshots::new(),
+        }
     }
 
     fn run(&mut self, args: &[Vec<u8>], gathered: bool) -> Vec<u8> {
@@ -107,6 +132,7 @@ impl Handlers {
                     gathered,
                     may_expire: true,
                     stats: &mut stats,
+                    unnamed: None,
                 };
                 run_data(command, &mut ctx, &args);
             }
@@ -126,52 +152,63 @@ impl Handlers {
             Run::Engine(_) | Run::Container => panic!("{} is not run here", command.name),
         }
         self.log.append(&effects);
+        self.snapshots.step(&mut self.keyspace);
+        while self.keyspace.reclaim(1000) {}
         out
     }
 }
 
-type State = BTreeMap<(u16, Vec<u8>), (Value, Option<i64>)>;
-
-fn state(keyspace: &Keyspace) -> State {
-    let mut state = State::new();
-    for db in 0..keyspace.databases() {
-        let mut cursor = 0;
-        loop {
-            cursor = keyspace.scan(db, cursor, 100, &mut |key, value, expire_at_ms| {
-                state.insert((db, key.to_vec()), (value.clone(), expire_at_ms));
-            });
-            if cursor == 0 {
-                break;
-            }
-        }
-    }
-    state
-}
-
-/// The state after running the effects on an empty keyspace.
-fn replayed(log: &Effects) -> State {
+/// The state after running commands, as they are logged, on an empty keyspace.
+fn replayed<'l>(log: impl Iterator<Item = (u16, &'l [u8])>) -> State {
     let mut keyspace = Keyspace::new(DATABASES, 2);
     let mut random = fastrand::Rng::with_seed(2);
-    for (db, bytes) in log.iter() {
-        let (args, consumed) = decode_command(bytes).expect("an effect is a command");
-        assert_eq!(consumed, bytes.len());
-        let (mut out, mut effects, mut stats) = (Vec::new(), Effects::default(), CommandStats::default());
-        let mut ctx = Ctx {
-            keyspace: &mut keyspace,
-            reply: Reply::new(&mut out, Protocol::Resp2),
-            effects: &mut effects,
-            db,
-            now_ms: now_ms(),
-            random: &mut random,
-            replaying: true,
-            gathered: false,
-            may_expire: false,
-            stats: &mut stats,
-        };
-        run_data(resolve(&args).expect("effects are commands of the table"), &mut ctx, &args);
-        assert_ne!(out[0], b'-', "replay of {} failed: {}", show_all(&args), String::from_utf8_lossy(&out));
+    for (db, mut bytes) in log {
+        while !bytes.is_empty() {
+            let (args, consumed) = decode_command(bytes).expect("what is logged are commands");
+            let (mut out, mut effects, mut stats) = (Vec::new(), Effects::default(), CommandStats::default());
+            let mut ctx = Ctx {
+                keyspace: &mut keyspace,
+                reply: Reply::new(&mut out, Protocol::Resp2),
+                effects: &mut effects,
+                db,
+                now_ms: now_ms(),
+                random: &mut random,
+                replaying: true,
+                gathered: false,
+                may_expire: false,
+                stats: &mut stats,
+                unnamed: None,
+            };
+            run_data(resolve(&args).expect("logged commands are in the table"), &mut ctx, &args);
+            assert_ne!(out[0], b'-', "replay of {} failed: {}", show_all(&args), String::from_utf8_lossy(&out));
+            bytes = &bytes[consumed..];
+        }
     }
     state(&keyspace)
+}
+
+fn assert_same_state(what: &str, seed: u64, found: &State, expected: &State) {
+    for key in found.keys().chain(expected.keys()) {
+        assert_eq!(found.get(key), expected.get(key), "seed {seed}: {what}: {} differs", String::from_utf8_lossy(&key.1));
+    }
+}
+
+/// The state's `dump.rdb` in a real server: its digest is that of the server which ran the same commands.
+fn loads_elsewhere(peer: Peer, redis: &mut Redis, state: &State, seed: u64) {
+    let expected = redis.run(&words("DEBUG DIGEST"));
+    let mut loaded = Redis::start_with(peer, &format!("{seed}-loaded"), Some(&dump(state)));
+    let found = loaded.run(&words("DEBUG DIGEST"));
+    if found != expected {
+        let differing = state.keys().filter(|(db, key)| {
+            let ask = |redis: &mut Redis| {
+                redis.run(&words(&format!("SELECT {db}")));
+                redis.run(&[words("DEBUG DIGEST-VALUE"), vec![key.clone()]].concat())
+            };
+            ask(redis) != ask(&mut loaded)
+        });
+        let names: Vec<String> = differing.map(|(db, key)| format!("{db}:{}", String::from_utf8_lossy(key))).collect();
+        panic!("seed {seed}: {peer:?} has loaded another state from our dump.rdb: {names:?}");
+    }
 }
 
 /// Runs `STEPS` random commands on both sides. `gathered`: as if the keys were lent by other shards; encodings may differ then.
@@ -219,7 +256,12 @@ fn check(seed: u64, protocol: Protocol, gathered: bool) {
         );
     }
     compare_states(peer, &mut redis, &mut handlers, seed);
-    assert_eq!(replayed(&handlers.log), state(&handlers.keyspace), "seed {seed}: the effects lead to another state");
+    let state = state(&handlers.keyspace);
+    assert_same_state("what the effects lead to", seed, &replayed(handlers.log.iter()), &state);
+    let commands = commands(&state);
+    assert_same_state("a base of commands", seed, &replayed(commands.iter().map(|(db, bytes)| (*db, &bytes[..]))), &state);
+    loads_elsewhere(peer, &mut redis, &state, seed);
+    assert!(handlers.snapshots.taken > 10, "seed {seed}: {} snapshots were taken", handlers.snapshots.taken);
 }
 
 /// Either side's DUMP of a key, to be restored on both.
@@ -309,11 +351,11 @@ fn rare_cases_are_those_of_redis() {
         let (ours, theirs) = (handlers.run(&args, false), redis.run(&args));
         assert_eq!(ours.escape_ascii().to_string(), theirs.escape_ascii().to_string(), "{}", show_all(&args));
     }
-    assert_eq!(replayed(&handlers.log), state(&handlers.keyspace), "the effects lead to another state");
+    assert_same_state("what the effects lead to", 0, &replayed(handlers.log.iter()), &state(&handlers.keyspace));
 }
 
 /// Entries that are as in 7.2, where 7.0 has others.
-const OTHER_THAN_IN_7_0: &[&str] = &["command|getkeys", "command|getkeysandflags", "sinterstore"];
+const OTHER_THAN_IN_7_0: &[&str] = &["command|getkeys", "command|getkeysandflags", "sinterstore", "zrank", "zrevrank"];
 
 #[test]
 fn entries_of_the_table_are_those_of_redis() {

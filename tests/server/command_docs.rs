@@ -4,7 +4,7 @@ use crate::harness::{Client, Dir, Redis, Reply, Server};
 use std::collections::BTreeMap;
 
 /// Command, a part of its arguments there, the same part here, why. Arguments that came with Valkey 8 are left out before.
-const EXCEPTIONS: [(&str, &str, &str, &str); 3] = [
+const EXCEPTIONS: [(&str, &str, &str, &str); 4] = [
     (
         "bgsave",
         "operation:oneof(SCHEDULE schedule:pure-token=schedule)",
@@ -18,10 +18,25 @@ const EXCEPTIONS: [(&str, &str, &str, &str); 3] = [
         "no:pure-token=no){optional} | MAXAGE maxage:integer=maxage{optional}",
         "of Redis 7.4",
     ),
+    ("zscan", " NOSCORES noscores:pure-token=noscores{optional}", "", "of Valkey 8"),
 ];
 
-/// Commands that only we have.
-const OWN: [&str; 1] = ["export"];
+/// Commands that only we have, and those of Redis 7.4 and 8.0 on the expiry of fields.
+const OWN: [&str; 13] = [
+    "export",
+    "hexpire",
+    "hgetdel",
+    "hgetex",
+    "hsetex",
+    "hexpireat",
+    "hexpiretime",
+    "hpersist",
+    "hpexpire",
+    "hpexpireat",
+    "hpexpiretime",
+    "hpttl",
+    "httl",
+];
 
 /// Full name of each command and sub-command to its arguments as text.
 fn arguments_of_all(client: &mut Client) -> BTreeMap<String, String> {

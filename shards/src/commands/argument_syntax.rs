@@ -9,6 +9,7 @@
 //! count:integer=number   … of a type and shown as something else
 //! equal"="               a token with another name than its own, in lower case
 //! NX                     a word in upper case: a token, the argument `nx` of type pure-token
+//! CH=change              … with a name of its own
 //! EX seconds:integer     a token before a value belongs to the value
 //! order(ASC | DESC)      one of several arguments; like a value, it may have a token before it
 //! data(key value)        several arguments, a block; likewise
@@ -95,7 +96,8 @@ impl Parser {
             let name = self.word();
             Argument { token: Some(word), ..self.value(name) }
         } else {
-            Argument { token: Some(word), ..Argument::new(word, "pure-token") }
+            let name = if self.accept("=") { self.word() } else { word };
+            Argument { token: Some(word), ..Argument::new(name, "pure-token") }
         };
         argument.multiple = self.accept("...");
         argument

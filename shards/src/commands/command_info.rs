@@ -289,7 +289,12 @@ fn keys_in(names: &Names, args: &[&[u8]]) -> Result<(&'static Command, Vec<usize
     }
     match possible_keys(command, args) {
         Ok(Keys::List(keys)) if keys.len() == 0 => Err("ERR Invalid arguments specified for command".into()),
-        Ok(keys) => Ok((command, keys.collect())),
+        Ok(keys) => {
+            // In their order among the arguments, whatever order routing wants.
+            let mut keys: Vec<usize> = keys.collect();
+            keys.sort_unstable();
+            Ok((command, keys))
+        }
         Err(_) => Err("ERR Invalid arguments specified for command".into()),
     }
 }

@@ -2,10 +2,11 @@
 
 use super::effects::Effects;
 use super::events::EventClasses;
-use crate::ids::{ConnId, DbIndex};
+use crate::ids::{ConnId, DbIndex, ShardId, Slot};
 use crate::keyspace::{Entry, Keyspace};
 use crate::resp::{Protocol, Reply};
 use crate::types::Value;
+use std::collections::HashSet;
 
 /// A connection's state that commands read and change (`SELECT`, `HELLO`, `AUTH`, `CLIENT SETNAME` …).
 /// It lives on the connection's home shard; only commands with `Route::Home` and `Route::Engine` change it.
@@ -53,6 +54,29 @@ pub struct Ctx<'a> {
     /// Expired keys may be deleted when met (not in the refusing state: then they only read as absent).
     pub may_expire: bool,
     pub stats: &'a mut CommandStats,
+    /// Some: keys that the arguments do not name may live on other shards.
+    pub unnamed: Option<&'a mut Unnamed>,
+}
+
+/// Keys that a command needs although its arguments do not name them, while they live on other shards.
+#[derive(Debug)]
+pub struct Unnamed {
+    pub here: ShardId,
+    pub shards: u16,
+    /// Keys of other shards that were lent, or are known to be absent.
+    pub lent: HashSet<Vec<u8>>,
+    /// Keys that the command asked for and that were not lent yet: it must run again when they are.
+    pub wanted: Vec<Vec<u8>>,
+}
+
+impl Unnamed {
+    fn must_wait_for(&mut self, key: &[u8]) -> bool {
+        let missing = Slot::of_key(key).shard(self.shards) != self.here && !self.lent.contains(key);
+        if missing {
+            self.wanted.push(key.to_vec());
+        }
+        missing
+    }
 }
 
 /// Counters that data commands raise.
@@ -64,6 +88,21 @@ pub struct CommandStats {
 }
 
 impl<'a> Ctx<'a> {
+    /// As `find`, for a key that the arguments do not name. While `wants_more`, what it says about other keys is not to be used: the
+    /// command asks for all the keys it can tell, changes nothing, and runs again when it has them.
+    pub fn find_unnamed(&mut self, key: &[u8]) -> Option<Entry> {
+        if let Some(unnamed) = &mut self.unnamed
+            && unnamed.must_wait_for(key)
+        {
+            return None;
+        }
+        self.find(key)
+    }
+
+    pub fn wants_more(&self) -> bool {
+        self.unnamed.as_ref().is_some_and(|unnamed| !unnamed.wanted.is_empty())
+    }
+
     /// The entry of a key that is there and not expired. An expired one is deleted, with its DEL as an effect.
     /// Does not count as hit or miss.
     pub fn find(&mut self, key: &[u8]) -> Option<Entry> {

@@ -163,7 +163,7 @@ fn expire(ctx: &mut Ctx<'_>, args: &[&[u8]], unit: Unit, absolute: bool, command
     });
 }
 
-fn parse_time(ctx: &Ctx<'_>, text: &[u8], unit: Unit, absolute: bool, command: &str) -> Result<i64, Failure> {
+pub fn parse_time(ctx: &Ctx<'_>, text: &[u8], unit: Unit, absolute: bool, command: &str) -> Result<i64, Failure> {
     let time = integer(text)?;
     if time < 0 {
         return Err("ERR invalid expire time, must be >= 0".into());
@@ -176,7 +176,7 @@ fn parse_time(ctx: &Ctx<'_>, text: &[u8], unit: Unit, absolute: bool, command: &
 }
 
 /// The fields behind `FIELDS numfields`, which begins at `at`.
-fn parse_fields<'a>(args: &'a [&'a [u8]], at: usize, bad_number: &'static str) -> Result<&'a [&'a [u8]], Failure> {
+pub fn parse_fields<'a>(args: &'a [&'a [u8]], at: usize, bad_number: &'static str) -> Result<&'a [&'a [u8]], Failure> {
     if !args.get(at).is_some_and(|word| is(word, "FIELDS")) {
         return Err("ERR Mandatory argument FIELDS is missing or not at the right position".into());
     }
@@ -189,7 +189,7 @@ fn parse_fields<'a>(args: &'a [&'a [u8]], at: usize, bad_number: &'static str) -
 }
 
 #[derive(Clone, Copy)]
-enum Condition {
+pub enum Condition {
     NoExpiry,
     AnyExpiry,
     Later,
@@ -219,7 +219,7 @@ impl Condition {
 }
 
 /// Sets the expiry of fields, or removes them when it has passed, and states it; gives the answer for each.
-fn expire_fields(
+pub fn expire_fields(
     ctx: &mut Ctx<'_>,
     key: &[u8],
     entry: Entry,
@@ -265,28 +265,32 @@ fn hpersist(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
         let entry = find_hash(ctx, args[1])?;
         let fields = parse_fields(args, 2, BAD_NUMBER)?;
-        let mut answers: Vec<i64> = fields.iter().map(|field| expiry_of(ctx, entry, field)).collect();
-        let mut persisted = Vec::<&[u8]>::new();
         let mut named = HashSet::new();
-        for (field, answer) in fields.iter().zip(&mut answers) {
-            if *answer >= 0 {
-                let first = named.insert(*field);
-                *answer = if first { SET } else { NO_EXPIRY };
-                persisted.extend(first.then_some(*field));
-            }
-        }
-        if let (Some(entry), false) = (entry, persisted.is_empty()) {
-            persist_fields(ctx, args[1], entry, &persisted);
+        let answers = fields.iter().map(|field| match expiry_of(ctx, entry, field) {
+            0.. if named.insert(*field) => SET,
+            0.. => NO_EXPIRY,
+            none => none,
+        });
+        let answers: Vec<i64> = answers.collect();
+        if let Some(entry) = entry {
+            persist_fields(ctx, args[1], entry, fields);
         }
         reply_numbers(ctx, &answers);
         Ok(())
     });
 }
 
-fn persist_fields(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry, fields: &[&[u8]]) {
+/// Fields that expire do so no more, and states it.
+pub fn persist_fields(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry, fields: &[&[u8]]) {
+    let expires = |field: &&&[u8]| hash_at(ctx.keyspace, entry).expiry(field).is_some();
+    let fields: Vec<&[u8]> = fields.iter().filter(expires).copied().collect();
+    if fields.is_empty() {
+        return;
+    }
     let hash = typed_mut::<Hash>(ctx, entry);
-    fields.iter().for_each(|field| assert!(hash.persist(field), "just seen to expire"));
-    for some in fields.chunks(EFFECT_ELEMENTS_MAX) {
+    // A field named twice expires only once.
+    let persisted: Vec<&[u8]> = fields.into_iter().filter(|field| hash.persist(field)).collect();
+    for some in persisted.chunks(EFFECT_ELEMENTS_MAX) {
         let count = NumberText::new(some.len() as i64);
         ctx.effect(&[&[b"HPERSIST", key, b"FIELDS", count.bytes()], some].concat());
     }
@@ -295,7 +299,7 @@ fn persist_fields(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry, fields: &[&[u8]])
 
 // --- Asking ------------------------------------------------------------------------------------------------------------
 
-const BAD_NUMBER: &str = "ERR Number of fields must be a positive integer";
+pub const BAD_NUMBER: &str = "ERR Number of fields must be a positive integer";
 
 /// HTTL key FIELDS numfields field [field …]: rounded up.
 fn httl(ctx: &mut Ctx<'_>, args: &[&[u8]]) {

@@ -161,7 +161,7 @@ fn remove_expired(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry) -> Option<Entry> 
 }
 
 /// Sets fields of the hash of `entry`, or of a new one, and states it; gives the number of new fields.
-fn set_pairs(ctx: &mut Ctx<'_>, key: &[u8], entry: Option<Entry>, pairs: &[&[u8]], event: &'static str) -> usize {
+pub fn set_pairs(ctx: &mut Ctx<'_>, key: &[u8], entry: Option<Entry>, pairs: &[&[u8]], event: &'static str) -> usize {
     let limits = *ctx.keyspace.limits();
     let hash = typed_to_change(ctx, key, entry, Hash::new);
     hash.expect(pairs.len() / 2, &limits);
@@ -232,7 +232,7 @@ fn hmget(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 }
 
 /// Answers the value of a field, or null.
-fn reply_value(ctx: &mut Ctx<'_>, entry: Option<Entry>, field: &[u8]) {
+pub fn reply_value(ctx: &mut Ctx<'_>, entry: Option<Entry>, field: &[u8]) {
     match entry.and_then(|entry| hash_at(ctx.keyspace, entry).get(field)) {
         Some(value) => value.with_bytes(|value| ctx.reply.bulk(value)),
         None => ctx.reply.null(),

@@ -113,7 +113,7 @@ fn rename_key(ctx: &mut Ctx<'_>, from: &[u8], to: &[u8], replace: bool) -> Resul
 }
 
 /// States a key's whole value, so that replay needs no other key.
-fn restore_effect(ctx: &mut Ctx<'_>, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
+pub fn restore_effect(ctx: &mut Ctx<'_>, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
     let ttl = NumberText::new(expire_at_ms.unwrap_or(0));
     let payload = dump_value(value);
     ctx.effects.push(db, &[b"RESTORE", key, ttl.bytes(), &payload, b"REPLACE", b"ABSTTL"]);

@@ -147,7 +147,9 @@ pub fn counted_keys(args: &[&[u8]]) -> Result<Vec<usize>, &'static str> {
 /// The same with the key of the result in front of the number (ZUNIONSTORE …).
 pub fn stored_counted_keys(args: &[&[u8]]) -> Result<Vec<usize>, &'static str> {
     let mut keys = counted_from(args, 2);
-    keys.push(1);
+    if !keys.is_empty() {
+        keys.push(1);
+    }
     Ok(keys)
 }
 

@@ -22,6 +22,9 @@ mod events;
 mod expiry;
 mod expiry_time;
 mod field_expiry;
+mod field_values;
+mod geo;
+mod geohash;
 mod glob;
 mod hashes;
 mod hyperloglogs;
@@ -34,6 +37,7 @@ mod objects;
 mod run;
 mod set_algebra;
 mod sets;
+mod sort;
 mod stream_arguments;
 mod stream_groups;
 mod stream_info;
@@ -43,11 +47,15 @@ mod streams;
 mod strings;
 mod substrings;
 mod table;
+mod zsets;
+mod zsets_algebra;
+mod zsets_pops;
+mod zsets_ranges;
 
 pub use arguments::reply_help;
 pub use clients::client_line;
 pub use connection::REDIS_VERSION;
-pub use context::{CommandStats, Ctx, Session};
+pub use context::{CommandStats, Ctx, Session, Unnamed};
 pub use databases::{ScanOptions, parse_scan, random_key, scan_step};
 pub use effects::{EFFECT_HEADER_BYTES, Effects, iter_bytes};
 pub use events::{Event, EventClasses};
@@ -68,8 +76,14 @@ static FAMILIES: &[&[Command]] = &[
     hyperloglogs::COMMANDS,
     hashes::COMMANDS,
     field_expiry::COMMANDS,
+    field_values::COMMANDS,
     sets::COMMANDS,
     set_algebra::COMMANDS,
+    zsets::COMMANDS,
+    zsets_ranges::COMMANDS,
+    zsets_pops::COMMANDS,
+    zsets_algebra::COMMANDS,
+    geo::COMMANDS,
     lists::COMMANDS,
     streams::COMMANDS,
     stream_reads::COMMANDS,
@@ -84,6 +98,7 @@ static FAMILIES: &[&[Command]] = &[
     clients::COMMANDS,
     command_info::COMMANDS,
     engine::COMMANDS,
+    sort::COMMANDS,
 ];
 
 #[cfg(test)]

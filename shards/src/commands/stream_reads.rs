@@ -54,7 +54,7 @@ fn stream_keys(args: &[&[u8]]) -> Result<Vec<usize>, &'static str> {
     }
     if at >= args.len() {
         // Whatever is wrong with them, they have no keys: the error that the command answers.
-        return match Reading::parse(args) {
+        return match Reading::parse(args, 0) {
             Err(Failure::Borrowed(text)) => Err(text),
             _ => Err("ERR syntax error"),
         };
@@ -97,7 +97,7 @@ const PLUS_WITH_GROUP: &str = "ERR The + ID is meaningless in the context of XRE
     consumer by specifying a proper ID, or use the > ID to get new messages. The + ID would just return an empty result set.";
 
 impl<'a> Reading<'a> {
-    pub fn parse(args: &'a [&'a [u8]]) -> Result<Reading<'a>, Failure> {
+    pub fn parse(args: &'a [&'a [u8]], now_ms: i64) -> Result<Reading<'a>, Failure> {
         let for_group = args[0].len() == "XREADGROUP".len();
         let mut reading = Reading { group: None, count: 0, block_ms: None, keys: &[], ids: &[] };
         let (mut noack, mut group, mut streams) = (false, None, None);
@@ -106,7 +106,7 @@ impl<'a> Reading<'a> {
             let (word, more) = (args[at], args.len() - at - 1);
             if more > 0 && is(word, "BLOCK") {
                 at += 1;
-                reading.block_ms = Some(timeout(args[at])?);
+                reading.block_ms = Some(timeout(args[at], now_ms)?);
             } else if more > 0 && is(word, "COUNT") {
                 at += 1;
                 reading.count = usize::try_from(integer(args[at])?).unwrap_or(0);
@@ -228,10 +228,11 @@ fn no_group(key: &[u8], group: &[u8]) -> Refusal {
     Refusal::showing(parts, [key, group])
 }
 
-fn timeout(text: &[u8]) -> Result<i64, Failure> {
+fn timeout(text: &[u8], now_ms: i64) -> Result<i64, Failure> {
     match integer(text) {
         Err(_) => Err("ERR timeout is not an integer or out of range".into()),
         Ok(..0) => Err("ERR timeout is negative".into()),
+        Ok(timeout) if timeout > i64::MAX - now_ms => Err("ERR timeout is out of range".into()),
         Ok(timeout) => Ok(timeout),
     }
 }
@@ -406,7 +407,7 @@ fn xreadgroup(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 
 /// Nobody waits here: BLOCK answers as in a transaction.
 fn read(ctx: &mut Ctx<'_>, args: &[&[u8]]) -> Result<(), Refusal> {
-    let reading = Reading::parse(args)?;
+    let reading = Reading::parse(args, ctx.now_ms)?;
     let from = reading.resolve(ctx)?;
     if !reading.serve(ctx, &from) {
         ctx.reply.null_array();

@@ -30,6 +30,9 @@ pub struct Command {
     pub subcommands: &'static [Command],
     /// What COMMAND INFO says about the keys; `keys` is what routing uses.
     pub specs: &'static [Spec],
+    /// Whether a call with these arguments may read keys that they do not name (SORT's BY and GET): then it runs while no other
+    /// command runs on any shard, and what it turns out to need is lent to it on the way.
+    pub reads_unnamed: Option<fn(args: &[&[u8]]) -> bool>,
     /// Hints for clients and proxies (`nondeterministic_output`, `request_policy:…`).
     pub tips: &'static [&'static str],
 }
@@ -53,7 +56,12 @@ impl Command {
             subcommands: &[],
             specs: &[],
             tips: &[],
+            reads_unnamed: None,
         }
+    }
+
+    pub const fn reads_unnamed(self, reads_unnamed: fn(args: &[&[u8]]) -> bool) -> Command {
+        Command { reads_unnamed: Some(reads_unnamed), ..self }
     }
 
     pub const fn keys(self, first: usize, last: isize, step: usize) -> Command {

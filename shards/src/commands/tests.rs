@@ -3,6 +3,7 @@
 
 mod hashes_and_sets;
 mod streams;
+mod zsets;
 
 use super::*;
 use crate::keyspace::Keyspace;
@@ -64,6 +65,7 @@ impl Shard {
                     gathered: self.gathered,
                     may_expire: self.may_expire,
                     stats: &mut self.stats,
+                    unnamed: None,
                 };
                 run_data(command, &mut ctx, args);
             }
@@ -306,6 +308,7 @@ fn scan_and_random_key_leave_expired_keys_out() {
         gathered: false,
         may_expire: true,
         stats: &mut shard.stats,
+        unnamed: None,
     };
     let args: Vec<&[u8]> = "scan 0 match a* type STRING count 1".split(' ').map(str::as_bytes).collect();
     let (mut cursor, options) = parse_scan(&args).expect("right arguments");

@@ -6,7 +6,7 @@ use super::bodies::{self, Body, BodyWriter};
 use super::writer::{Compression, encode_header};
 use super::{IoSource, Item, Reader};
 use crate::ids::DbIndex;
-use crate::types::{Limits, Str, Value};
+use crate::types::{Limits, Str, Value, Zset};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -378,5 +378,31 @@ fn redis_reads_a_header_of_version_9_to_10_and_refuses_11() {
         std::fs::write(&path, file).expect("write");
         let output = Command::new("redis-check-rdb").arg(&path).output().expect("redis-check-rdb is installed");
         assert_eq!(output.status.success(), accepted, "version {version}");
+    }
+}
+
+#[test]
+fn sorted_sets_of_all_encodings_go_both_ways_with_redis() {
+    let dir = TempDir::new("zsets");
+    let mut redis = RedisServer::start(&dir.0, &[]);
+    let scores = [0.1, -1e300, f64::INFINITY, 5e-324, 7.0, -3.0, 1e17];
+    for (key, count, member) in [("small", 5, "m"), ("long", 5, &*"x".repeat(100)), ("big", 1000, "m"), ("numbers", 100, "")] {
+        let mut zset = Zset::new();
+        for number in 0..count {
+            let (member, score) = (format!("{member}{number}"), scores[number % scores.len()] + number as f64);
+            redis.call(&[b"ZADD", key.as_bytes(), score.to_string().as_bytes(), member.as_bytes()]);
+            zset.insert(member.as_bytes(), score, &Limits::default());
+        }
+        let value = Value::Zset(Box::new(zset));
+        let theirs = redis.call(&[b"DUMP", key.as_bytes()]);
+        assert!(super::restore_value(&theirs, &Limits::default()) == Ok(value.clone()), "{key}");
+        assert_eq!(redis.call(&[b"OBJECT", b"ENCODING", key.as_bytes()]), value.encoding_name().as_bytes(), "{key}");
+        let ours = super::dump_value(&value);
+        assert_eq!(redis.call(&[b"RESTORE", b"copy", b"0", &ours, b"REPLACE"]), b"OK", "{key}");
+        assert!(
+            redis.call(&[b"ZRANGE", b"copy", b"0", b"-1", b"WITHSCORES"])
+                == redis.call(&[b"ZRANGE", key.as_bytes(), b"0", b"-1", b"WITHSCORES"])
+        );
+        assert_eq!(redis.call(&[b"OBJECT", b"ENCODING", b"copy"]), value.encoding_name().as_bytes(), "{key}");
     }
 }

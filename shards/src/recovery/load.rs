@@ -360,6 +360,7 @@ fn replay_command_at(
         gathered: false,
         may_expire: false,
         stats,
+        unnamed: None,
     };
     commands::run_data(command, &mut ctx, args);
     match reply.first() {

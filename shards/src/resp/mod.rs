@@ -1,11 +1,14 @@
-//! RESP2 and RESP3: replies out (this file), requests in (`request`), numbers as text (`number`).
+//! RESP2 and RESP3: replies out (this file), requests in (`request`), numbers as text (`number`, `double`).
 //!
 //! Nothing here allocates except when the output buffer grows: replies are the hot path of every command.
 
+mod double;
+mod grisu;
 mod number;
 mod request;
 
-pub use number::{DOUBLE_TEXT_MAX, INTEGER_TEXT_MAX, double_text, integer_text, parse_integer};
+pub use double::{double_text_17, parse_bound, parse_double};
+pub use number::{DOUBLE_TEXT_MAX, INTEGER_TEXT_MAX, double_text, exact_integer, integer_text, parse_integer};
 pub use request::{Limits, Parsed, ProtocolError, RequestParser, decode_command, decode_command_into, split_line};
 
 /// The protocol a connection speaks (`HELLO`).
@@ -120,12 +123,7 @@ impl Reply<'_> {
     /// RESP2: a bulk string.
     pub fn double(&mut self, value: f64) {
         let mut buffer = [0u8; DOUBLE_TEXT_MAX];
-        let text = double_text(value, &mut buffer);
-        if self.resp3() {
-            self.line(b',', text);
-        } else {
-            self.bulk(text);
-        }
+        self.double_digits(double_text(value, &mut buffer));
     }
 
     /// RESP2: 1 or 0.
@@ -134,6 +132,15 @@ impl Reply<'_> {
             (Protocol::Resp3, true) => self.out.extend_from_slice(b"#t\r\n"),
             (Protocol::Resp3, false) => self.out.extend_from_slice(b"#f\r\n"),
             (Protocol::Resp2, value) => self.integer(value as i64),
+        }
+    }
+
+    /// A double in digits of the caller's own. RESP2: a bulk string.
+    pub fn double_digits(&mut self, text: &[u8]) {
+        if self.resp3() {
+            self.line(b',', text);
+        } else {
+            self.bulk(text);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Numbers as Redis writes and reads them, without allocation.
 
+use super::grisu::{self, DIGITS_MAX};
 use std::io::Write;
 
 /// Bytes of the longest i64: `-9223372036854775808`.
@@ -68,35 +69,38 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// A double as Redis 7.2 writes it: the shortest digits that read back as the same value, plain or with an exponent
-/// by the rules of `fpconv_dtoa`.
+/// A double as Redis 7.2 writes it: an integer up to 2^62 in plain digits; otherwise the digits of `grisu`, plain or with an
+/// exponent by the rules of `fpconv_dtoa`.
 pub fn double_text(value: f64, buffer: &mut [u8; DOUBLE_TEXT_MAX]) -> &[u8] {
     let len = if value.is_nan() {
         put(buffer, format_args!("nan"))
     } else if value.is_infinite() {
         put(buffer, format_args!("{}inf", if value < 0.0 { "-" } else { "" }))
+    } else if let Some(integer) = exact_integer(value) {
+        put(buffer, format_args!("{integer}"))
     } else {
         finite_text(value, buffer)
     };
     &buffer[..len]
 }
 
+/// The value as an integer, where Redis writes and stores it as one. Not the negative zero: an integer has none.
+pub fn exact_integer(value: f64) -> Option<i64> {
+    const MAGNITUDE_MAX: f64 = (1i64 << 62) as f64;
+    let exact = value.abs() <= MAGNITUDE_MAX && value.trunc() == value && (value != 0.0 || value.is_sign_positive());
+    exact.then_some(value as i64)
+}
+
 fn finite_text(value: f64, buffer: &mut [u8; DOUBLE_TEXT_MAX]) -> usize {
     let sign = if value.is_sign_negative() { "-" } else { "" };
-    let mut scientific = [0u8; DOUBLE_TEXT_MAX];
-    let len = put(&mut scientific, format_args!("{:e}", value.abs()));
-    let text = std::str::from_utf8(&scientific[..len]).expect("digits are ASCII");
-    let (mantissa, exponent) = text.split_once('e').expect("`{:e}` writes an exponent");
-    let exponent: i32 = exponent.parse().expect("`{:e}` writes an integer exponent");
-    let mut digits = [0u8; DOUBLE_TEXT_MAX];
-    let mut count = 0;
-    for byte in mantissa.bytes().filter(u8::is_ascii_digit) {
-        digits[count] = byte;
-        count += 1;
+    if value == 0.0 {
+        return put(buffer, format_args!("{sign}0"));
     }
-    let digits = std::str::from_utf8(&digits[..count]).expect("digits are ASCII");
+    let mut digits = [0; DIGITS_MAX];
     // `value` = `digits` * 10^scale.
-    let scale = exponent - (count as i32 - 1);
+    let (count, scale) = grisu::digits(value.abs(), &mut digits);
+    let digits = std::str::from_utf8(&digits[..count]).expect("digits are ASCII");
+    let exponent = scale + count as i32 - 1;
     if scale >= 0 && exponent.abs() < count as i32 + 7 {
         return put(buffer, format_args!("{sign}{digits}{:0<width$}", "", width = scale as usize));
     }
@@ -166,7 +170,11 @@ mod tests {
             (-1.5, "-1.5"),
             (0.1, "0.1"),
             (3.0e7, "30000000"),
-            (1e8, "1e+8"),
+            (1e8, "100000000"),
+            (123456789.5, "123456789.5"),
+            (123456789.12345679, "1.2345678912345679e+8"),
+            (1e20, "1e+20"),
+            (9223372036854775807.0, "9223372036854776000"),
             (1e100, "1e+100"),
             (1.5e300, "1.5e+300"),
             (0.001, "0.001"),

@@ -1,7 +1,7 @@
 //! Execution of one command (or one part of a transaction) on this shard's keys, and its record in the log.
 
 use super::{EXPIRE_EFFORT_PER_STEP, EXPIRE_KEYS_PER_STEP, EXPIRE_PERIOD_MS, Shard};
-use crate::commands::{self, Command, Ctx, EngineCommand, Route, Run as Handler};
+use crate::commands::{self, Command, Ctx, EngineCommand, Route, Run as Handler, Unnamed};
 use crate::ids::{DbIndex, Lsn, Seq, ShardId};
 use crate::resp::{Protocol, Reply};
 
@@ -20,6 +20,11 @@ impl Shard {
     pub(super) fn run_handler(&mut self, call: &Call<'_>, out: &mut Vec<u8>) -> Lsn {
         self.calls.ran(call.command);
         self.effects.clear();
+        self.run_handler_with(call, None, out)
+    }
+
+    /// The same for a command that may ask for more keys; effects are added to those there are.
+    pub(super) fn run_handler_with(&mut self, call: &Call<'_>, unnamed: Option<&mut Unnamed>, out: &mut Vec<u8>) -> Lsn {
         self.effects.watch(self.settings.events);
         // Of a gathered command the lenders get their effects.
         if !self.log.enabled() && !call.gathered {
@@ -38,6 +43,7 @@ impl Shard {
             gathered: call.gathered,
             may_expire,
             stats: &mut self.stats,
+            unnamed,
         };
         match call.command.run {
             Handler::Data(_) => commands::run_data(call.command, &mut ctx, call.args),

@@ -1,6 +1,6 @@
 //! What a transaction over several shards holds while it needs more than one hop.
 
-use crate::commands::Effects;
+use crate::commands::{Effects, Unnamed};
 use crate::ids::{DbIndex, Lsn, Seq, ShardId};
 use crate::transaction::{LentEntry, Transaction};
 use std::collections::HashSet;
@@ -11,6 +11,10 @@ pub(super) struct Active {
     pub transaction: Arc<Transaction>,
     /// This shard's keys of it: no other command touches them until it is finished.
     pub keys: HashSet<Vec<u8>>,
+    /// Of a whole transaction on the executor: what it has asked for.
+    pub unnamed: Option<Unnamed>,
+    /// Of a whole transaction: effects of runs that ended with a wish for more keys (deleted expired keys).
+    pub effects: Effects,
     /// On the executor: lenders that have not answered.
     pub missing: usize,
     pub lent: Vec<LentEntry>,
@@ -29,7 +33,7 @@ pub(super) struct EarlyLend {
 impl Active {
     /// COPY and MOVE reach into another database, so a key is locked in all of them.
     pub fn locks(&self, _db: DbIndex, key: &[u8]) -> bool {
-        self.keys.contains(key)
+        self.transaction.request.whole || self.keys.contains(key)
     }
 }
 

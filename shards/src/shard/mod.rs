@@ -559,6 +559,7 @@ impl Shard {
             }
             Message::Begin(transaction) => self.begin(transaction),
             Message::Lend { seq, entries, needed } => self.lent(from, seq, entries, needed),
+            Message::Want { seq, keys } => self.wanted(from, seq, &keys),
             Message::Finish { seq, effects, logged } => self.finish(seq, &effects, logged),
             Message::Part { conn, ticket, reply, deps } => self.part_arrived(from, conn, ticket, reply, deps),
             Message::Closed { ordered, committed } => self.closed(ordered, committed),

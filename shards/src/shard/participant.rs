@@ -9,11 +9,11 @@
 use super::execute::{Call, misconf};
 use super::lock::{Active, EarlyLend, effects_of};
 use super::{OpenTransaction, Shard};
-use crate::commands::{self, Ctx, Effects, Route};
+use crate::commands::{self, Ctx, Effects, Route, Unnamed};
 use crate::ids::{Lsn, Seq, ShardId, Slot};
 use crate::resp::Reply;
 use crate::transaction::{Deps, Kind, LentEntry, Message, Transaction};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 impl Shard {
@@ -105,24 +105,45 @@ impl Shard {
 
     fn activate(&mut self, transaction: Arc<Transaction>, missing: usize) {
         let keys = self.own_keys(&transaction);
-        self.active = Some(Active { transaction, keys, missing, lent: Vec::new(), needed: Vec::new() });
+        let is_executor = transaction.request.kind == Kind::Gather { executor: self.id };
+        let unnamed = (transaction.request.whole && is_executor).then(|| Unnamed {
+            here: self.id,
+            shards: self.shards,
+            lent: HashSet::new(),
+            wanted: Vec::new(),
+        });
+        let (lent, needed) = (Vec::new(), Vec::new());
+        self.active = Some(Active { transaction, keys, unnamed, effects: Effects::default(), missing, lent, needed });
     }
 
     fn lend(&mut self, transaction: Arc<Transaction>, executor: ShardId) {
+        let keys = self.own_keys(&transaction);
+        let (seq, home) = (transaction.seq, transaction.request.home);
+        self.activate(transaction, 0);
+        self.lend_keys(executor, home, seq, keys.iter());
+    }
+
+    /// On a lender: the executor has found out that it needs more.
+    pub(super) fn wanted(&mut self, executor: ShardId, seq: Seq, keys: &[Vec<u8>]) {
+        let active = self.active.as_ref().expect("a lender waits for its Finish");
+        assert_eq!(active.transaction.seq, seq, "transactions run in the order of their numbers");
+        self.lend_keys(executor, active.transaction.request.home, seq, keys.iter());
+    }
+
+    fn lend_keys<'k>(&mut self, executor: ShardId, home: ShardId, seq: Seq, keys: impl Iterator<Item = &'k Vec<u8>>) {
         self.keyspace.begin_command(self.log.last_lsn().next());
         let mut entries = Vec::new();
-        for key in self.own_keys(&transaction) {
+        for key in keys {
             // COPY names a second database, so an entry is lent from each in which it is there.
             for db in 0..self.keyspace.databases() {
-                if let Some(entry) = self.keyspace.find(db, &key) {
+                if let Some(entry) = self.keyspace.find(db, key) {
                     let (value, expire_at_ms) = (self.keyspace.value(entry).clone(), self.keyspace.expire_at_ms(entry));
                     entries.push(LentEntry { db, key: key.clone(), value, expire_at_ms });
                 }
             }
         }
-        let (seq, needed) = (transaction.seq, self.keyspace.needed());
-        self.awaited_by(transaction.request.home, needed);
-        self.activate(transaction, 0);
+        let needed = self.keyspace.needed();
+        self.awaited_by(home, needed);
         self.send(executor, Message::Lend { seq, entries, needed });
     }
 
@@ -158,8 +179,8 @@ impl Shard {
         if self.active.as_ref().is_none_or(|active| active.missing > 0) {
             return;
         }
-        let active = self.active.take().expect("just seen");
-        let transaction = &active.transaction;
+        let mut active = self.active.take().expect("just seen");
+        let transaction = active.transaction.clone();
         let mut reply = Vec::new();
         let mut deps = Deps::default();
         active.needed.iter().for_each(|&(shard, lsn)| deps.add(shard, lsn));
@@ -169,13 +190,40 @@ impl Shard {
             Reply::new(&mut reply, transaction.request.protocol).error(&misconf(cause));
             self.effects.clear();
         } else {
-            let needed = self.run_with_lent(&active, &mut reply);
+            let needed = self.run_with_lent(&mut active, &mut reply);
             deps.add(self.id, needed);
+            if let Some(wanted) = active.unnamed.as_mut().map(|unnamed| std::mem::take(&mut unnamed.wanted))
+                && !wanted.is_empty()
+            {
+                active.needed.push((self.id, needed));
+                return self.want(active, wanted);
+            }
         }
         self.finish_gathered(&active, reply, deps);
+        // Their owners may have let go of them meanwhile: then these are the last clones, and big ones are freed in steps.
+        active.lent.into_iter().for_each(|lent| self.keyspace.discard(lent.value));
     }
 
-    fn run_with_lent(&mut self, active: &Active, reply: &mut Vec<u8>) -> Lsn {
+    /// Asks the owners for more keys; the handler runs again when they are here.
+    fn want(&mut self, mut active: Active, mut wanted: Vec<Vec<u8>>) {
+        wanted.sort();
+        wanted.dedup();
+        std::mem::swap(&mut active.effects, &mut self.effects);
+        let mut by_owner: BTreeMap<ShardId, Vec<Vec<u8>>> = BTreeMap::new();
+        for key in wanted {
+            let unnamed = active.unnamed.as_mut().expect("only a whole transaction wants more");
+            unnamed.lent.insert(key.clone());
+            by_owner.entry(Slot::of_key(&key).shard(self.shards)).or_default().push(key);
+        }
+        active.missing = by_owner.len();
+        let seq = active.transaction.seq;
+        self.active = Some(active);
+        for (owner, keys) in by_owner {
+            self.send(owner, Message::Want { seq, keys });
+        }
+    }
+
+    fn run_with_lent(&mut self, active: &mut Active, reply: &mut Vec<u8>) -> Lsn {
         // Lent entries come and go without a record: nobody may wait for one.
         self.keyspace.begin_command(Lsn(0));
         for lent in &active.lent {
@@ -185,7 +233,10 @@ impl Shard {
         let args = active.transaction.part_of(self.id).expect("the executor is a participant");
         let needed = args.with(|args| {
             let call = self.call(&active.transaction, args, true);
-            self.run_handler(&call, reply)
+            self.effects.clear();
+            std::mem::swap(&mut active.effects, &mut self.effects);
+            self.calls.ran(call.command);
+            self.run_handler_with(&call, active.unnamed.as_mut(), reply)
         });
         self.keyspace.begin_command(Lsn(0));
         self.remove_foreign(active);
@@ -200,7 +251,8 @@ impl Shard {
             let keys = keys.map(|index| args[index]).filter(|key| Slot::of_key(key).shard(self.shards) != self.id);
             keys.map(<[u8]>::to_vec).collect()
         });
-        for key in foreign {
+        let unnamed = active.unnamed.iter().flat_map(|unnamed| unnamed.lent.iter().cloned());
+        for key in foreign.into_iter().chain(unnamed) {
             for db in 0..self.keyspace.databases() {
                 if let Some(entry) = self.keyspace.find(db, &key) {
                     self.keyspace.remove(entry);
@@ -277,6 +329,7 @@ fn apply(shard: &mut Shard, effects: &Effects, now_ms: i64) {
             gathered: false,
             may_expire: false,
             stats: &mut shard.stats,
+            unnamed: None,
         };
         commands::run_data(command, &mut ctx, &args);
     }

@@ -137,6 +137,9 @@ impl Shard {
             // No key at all (a syntax error, as a rule): any shard gives the right answer.
             return self.submit_to(id, self.id, command, args);
         };
+        if self.shards > 1 && command.reads_unnamed.is_some_and(|reads_unnamed| reads_unnamed(args)) {
+            return self.submit_whole(id, command, args, self.owner(args[first]));
+        }
         let owner = self.owner(args[first]);
         if keys.all(|index| self.owner(args[index]) == owner) {
             return self.submit_to(id, owner, command, args);
@@ -316,6 +319,13 @@ impl Shard {
         )
     }
 
+    fn submit_whole(&mut self, id: ConnId, command: &'static Command, args: &[&[u8]], executor: ShardId) -> Submit {
+        let participants: Vec<ShardId> = (0..self.shards).map(ShardId).collect();
+        let positions = vec![(executor, None, Vec::new())];
+        let parts = vec![PackedArgs::new(args)];
+        self.submit_transaction(id, command, Merge::First, Kind::Gather { executor }, participants, parts, positions)
+    }
+
     fn submit_all(&mut self, id: ConnId, command: &'static Command, merge: Merge, args: &[&[u8]]) -> Submit {
         if self.shards == 1 {
             return self.submit_to(id, self.id, command, args);
@@ -352,6 +362,8 @@ impl Shard {
         let expected = Parts { command, merge, missing: positions.len(), deps: Deps::default(), parts: positions };
         let ticket = conn.take_ticket(Some(command), Expected::Parts(Box::new(expected)));
         let (db, protocol) = (conn.session.db, conn.session.protocol);
+        let whole = matches!(kind, Kind::Gather { .. })
+            && command.reads_unnamed.is_some_and(|reads_unnamed| PackedArgs::with(&parts[0], reads_unnamed));
         let request = Request {
             home: self.id,
             conn: id,
@@ -361,6 +373,7 @@ impl Shard {
             protocol,
             kind,
             writes: command.writes(),
+            whole,
             participants,
             parts,
         };

@@ -83,6 +83,8 @@ pub struct Request {
     pub protocol: Protocol,
     pub kind: Kind,
     pub writes: bool,
+    /// Of a `Gather`: it may need keys that its arguments do not name. All shards take part, and nothing else runs on them meanwhile.
+    pub whole: bool,
     /// In order of their numbers.
     pub participants: Vec<ShardId>,
     /// `Split`: one per participant; `Gather`: one for all.
@@ -157,6 +159,11 @@ pub enum Message {
         seq: Seq,
         entries: Vec<LentEntry>,
         needed: Lsn,
+    },
+    /// Executor → lender, of a whole transaction: these keys too.
+    Want {
+        seq: Seq,
+        keys: Vec<Vec<u8>>,
     },
     /// Executor → lenders: the effects on the receiver's keys; `logged` = it wrote somewhere, so every participant logs its part.
     Finish {

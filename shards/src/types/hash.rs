@@ -353,7 +353,7 @@ impl<'a> Iterator for Pairs<'a> {
                 let elements = elements.as_mut()?;
                 Some((elements.next()?, elements.next().expect("every field has a value")))
             }
-            Walk::Table(pairs) => pairs.next().map(|pair| (Packed::Bytes(&*pair.field.element), Packed::Bytes(&*pair.value))),
+            Walk::Table(pairs) => pairs.next().map(|pair| (Packed::Bytes(&pair.field.element), Packed::Bytes(&pair.value))),
         }
     }
 }

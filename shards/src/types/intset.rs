@@ -24,6 +24,7 @@ impl Default for IntSet {
     }
 }
 
+#[allow(clippy::unnecessary_cast, reason = "in `each`, the casts widen two of the three forms")]
 impl IntSet {
     /// Of integers in ascending order, none twice.
     pub fn from_sorted(ints: &[i64]) -> IntSet {

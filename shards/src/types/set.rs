@@ -350,7 +350,7 @@ impl<'a> Iterator for Members<'a> {
         match &mut self.0 {
             Walk::Ints(ints) => ints.next().map(Packed::Int),
             Walk::Pack(elements) => elements.as_mut()?.next(),
-            Walk::Table(members) => members.next().map(|member| Packed::Bytes(&*member.element)),
+            Walk::Table(members) => members.next().map(|member| Packed::Bytes(&member.element)),
         }
     }
 }

@@ -45,6 +45,12 @@ pub static FAMILY: Family = Family {
         (Peer::Redis8_2, concat!("HPEXPIRE h{many} P FIELDS 16", sixteen!(" :w"))),
         (Peer::Redis8_2, "(HTTL|HPTTL|HEXPIRETIME|HPEXPIRETIME) :h (FIELDS 3 :f :f :n|FIELDS 2 :f|FIELDS 0 :f|FOO 1 :f)"),
         (Peer::Redis8_2, "HPERSIST :h (FIELDS 3 :f :f :n|FIELDS 2 :f|FIELDS 0 :f|FOO 1 :f)"),
+        (Peer::Redis8_2, "HGETDEL :h (FIELDS 2 :f :f|FIELDS 2 :f|FIELDS 0 :f|FOO 1 :f)"),
+        (Peer::Redis8_2, "HGETEX :h [EX S|PX P|EXAT A|PXAT B|PERSIST|KEEPTTL] (FIELDS 2 :f :n|FIELDS 2 :f|FIELDS 0 :f|FOO 1 :f)"),
+        (
+            Peer::Redis8_2,
+            "HSETEX :h [FNX|FXX|FNX FXX] [EX S|PX P|EXAT A|PXAT B|KEEPTTL|KEEPTTL EX 5|FOO] FIELDS (2 :f :v :n :v|1 :f :v|2 :f :v|x :f :v)",
+        ),
         (Peer::Redis8_2, "(HINCRBY|HINCRBYFLOAT|HSETNX) :h :f 5"),
     ],
     fill,

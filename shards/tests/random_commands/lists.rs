@@ -43,7 +43,7 @@ pub static LISTS: Family = Family {
     fill,
     same,
     mirror: |_, _| None,
-    state: &["LRANGE K 0 -1", "OBJECT ENCODING K"],
+    state: &["LRANGE K 0 -1"],
     keys: &["l0", "l1", "l2", "l3"],
 };
 

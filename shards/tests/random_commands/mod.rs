@@ -1,12 +1,15 @@
 //! Random commands from templates, and when a reply of ours is as good as one of Redis. Shared by the test of the handlers and that of the
 //! whole server.
 
+mod geo;
 mod hashes;
 mod hyperloglogs;
 mod lists;
 mod sets;
+mod sort;
 mod streams;
 mod unordered;
+mod zsets;
 
 use shards::resp::decode_command;
 use std::io::BufRead;
@@ -77,8 +80,16 @@ macro_rules! sixteen {
 pub(crate) use sixteen;
 
 /// A family has a file of its own; its line stands here.
-pub static FAMILIES: &[&Family] =
-    &[&hyperloglogs::HYPERLOGLOGS, &lists::LISTS, &hashes::FAMILY, &sets::FAMILY, &streams::STREAMS];
+pub static FAMILIES: &[&Family] = &[
+    &hashes::FAMILY,
+    &hyperloglogs::HYPERLOGLOGS,
+    &lists::LISTS,
+    &sets::FAMILY,
+    &sort::FAMILY,
+    &zsets::FAMILY,
+    &geo::FAMILY,
+    &streams::STREAMS,
+];
 
 pub type Args = Vec<Vec<u8>>;
 
@@ -303,6 +314,13 @@ impl Generator {
             ":any" => {
                 let keys: Vec<&str> = FAMILIES.iter().flat_map(|family| family.keys.iter().copied()).collect();
                 if keys.is_empty() { "k0".to_string() } else { choose(random, &keys) }
+            }
+            // A key whose name ends with something filled in.
+            word if word.contains("_:") => {
+                let (prefix, rest) = word.split_once(':').expect("just seen");
+                let rest = format!(":{rest}");
+                let filled = FAMILIES.iter().find_map(|family| (family.fill)(&rest, random)).expect("a family fills it in");
+                return [prefix.as_bytes(), &filled].concat();
             }
             word if word.starts_with(':') => {
                 let filled = FAMILIES.iter().find_map(|family| (family.fill)(word, random));

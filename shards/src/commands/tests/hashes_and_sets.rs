@@ -110,3 +110,17 @@ fn expired_fields_are_hidden_where_nothing_may_be_logged() {
     shard.may_expire = false;
     assert_eq!(shard.run("HLEN h"), (":0".to_string(), vec![]));
 }
+
+#[test]
+fn fields_are_read_and_set_with_what_becomes_of_them() {
+    let mut shard = Shard::new();
+    assert_eq!(shard.effects("HSETEX h PX 10 FIELDS 2 a 1 b 2"), ["0: HSET h a 1 b 2", "0: HPEXPIREAT h 1000010 FIELDS 2 a b"]);
+    let kept = ["0: HSET h a 3", "0: HPEXPIREAT h 1000010 FIELDS 1 a"];
+    assert_eq!(shard.effects("HSETEX h KEEPTTL FIELDS 1 a 3"), kept);
+    assert_eq!(shard.effects("HSETEX h FNX FIELDS 1 a 4"), [""; 0]);
+    assert_eq!(shard.run("HGETEX h PERSIST FIELDS 1 a"), ("*1 $1 3".to_string(), vec!["0: HPERSIST h FIELDS 1 a".to_string()]));
+    assert_eq!(shard.run("HGETDEL h FIELDS 2 a a"), ("*2 $1 3 $-1".to_string(), vec!["0: HDEL h a".to_string()]));
+    assert_eq!(shard.effects("HSETEX h EXAT 1 FIELDS 1 b 5"), ["0: HDEL h b"]);
+    assert_eq!(shard.reply("EXISTS h"), ":0");
+    assert_eq!(shard.run("HSETEX h EXAT 1 FIELDS 1 b 5"), (":1".to_string(), vec![]));
+}

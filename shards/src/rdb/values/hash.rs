@@ -28,6 +28,9 @@ use crate::types::hash::Seen;
 use crate::types::listpack::Listpack;
 use crate::types::{Hash, Limits};
 
+/// The latest time that Redis takes: Valkey's may be later, and become this one.
+const EXPIRE_AT_MS_MAX: i64 = (1 << 48) - 2;
+
 /// Version of Redis 7.4.
 const TTL_VERSION: u32 = 12;
 
@@ -179,7 +182,7 @@ fn read_expiring<S: Source>(
         }
         match expiry {
             Some(..0) => return Err(reader.corrupt(offset, "a field's expiry is out of range")),
-            Some(at_ms) => expiries.push((field, at_ms)),
+            Some(at_ms) => expiries.push((field, at_ms.min(EXPIRE_AT_MS_MAX))),
             None => {}
         }
     }
@@ -272,6 +275,36 @@ mod tests {
         pack.append(&[b"a", b"1", b"a", b"2"]);
         assert_eq!(packed(type_code::HASH_LISTPACK, pack.as_bytes()), None, "a field twice");
         assert_eq!(packed(type_code::HASH_LISTPACK, Listpack::new().as_bytes()), None, "empty");
+    }
+
+    #[test]
+    fn damaged_expiries_are_refused_or_others_but_never_a_panic() {
+        let mut expiring = Hash::new();
+        (0..10u8).for_each(|i| assert!(expiring.set(&[b'a' + i], b"value", &Limits::DEFAULT)));
+        (0..5u8).for_each(|i| expiring.set_expiry(&[b'a' + i], 4_000_000_000_000 + i as i64 * 1000));
+        let mut good = Vec::new();
+        encode_value(&mut good, &Value::Hash(Box::new(expiring.clone())), Compression::Lzf);
+        assert_eq!(value(type_code::HASH_TTL, &good), Some(Value::Hash(Box::new(expiring))));
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..20_000 {
+            let mut bytes = good.clone();
+            let at = random.usize(..bytes.len());
+            bytes[at] = random.u8(..);
+            if random.bool() {
+                bytes.truncate(random.usize(..bytes.len()));
+            }
+            for code in [type_code::HASH_TTL, type_code::HASH_22, type_code::HASH_LISTPACK_TTL, type_code::HASH] {
+                if let Some(read) = value(code, &bytes) {
+                    encode_value(&mut Vec::new(), &read, Compression::Off);
+                }
+            }
+        }
+        let mut pack = Listpack::new();
+        pack.append(&[b"a", b"1", b"0", b"b", b"2", b"5"]);
+        let read = packed(type_code::HASH_LISTPACK_PRE_GA, pack.as_bytes()).expect("a hash");
+        assert_eq!((read.encoding_name(), Some(&read) != hash(&[("a", "1"), ("b", "2")]).as_ref()), ("listpackex", true));
+        pack.push(b"c");
+        assert_eq!(packed(type_code::HASH_LISTPACK_PRE_GA, pack.as_bytes()), None, "no value, no time");
     }
 
     #[test]
