@@ -274,6 +274,7 @@ fn replayed(mut commands: &[u8]) -> Stream {
             gathered: false,
             may_expire: false,
             stats: &mut stats,
+            unnamed: None,
         };
         run_data(resolve(&args).expect("a command of the table"), &mut ctx, &args);
         assert_ne!(out[0], b'-', "{}", out.escape_ascii());
