@@ -7,6 +7,7 @@ mod hyperloglogs;
 mod lists;
 mod sets;
 mod sort;
+mod streams;
 mod unordered;
 mod zsets;
 
@@ -79,8 +80,16 @@ macro_rules! sixteen {
 pub(crate) use sixteen;
 
 /// A family has a file of its own; its line stands here.
-pub static FAMILIES: &[&Family] =
-    &[&hashes::FAMILY, &hyperloglogs::HYPERLOGLOGS, &lists::LISTS, &sets::FAMILY, &sort::FAMILY, &zsets::FAMILY, &geo::FAMILY];
+pub static FAMILIES: &[&Family] = &[
+    &hashes::FAMILY,
+    &hyperloglogs::HYPERLOGLOGS,
+    &lists::LISTS,
+    &sets::FAMILY,
+    &sort::FAMILY,
+    &zsets::FAMILY,
+    &geo::FAMILY,
+    &streams::STREAMS,
+];
 
 pub type Args = Vec<Vec<u8>>;
 
