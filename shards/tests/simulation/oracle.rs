@@ -32,7 +32,7 @@ impl Oracle {
             return Ok(());
         }
         check_whole(history, &ends)?;
-        check_derived(history, &ends)?;
+        check_derived(history, clients, &ends)?;
         let expected = self.replayed(history, &ends);
         let found = contents(&opened.keyspaces);
         if expected != found {
@@ -147,8 +147,10 @@ fn kept_tokens(history: &History, ends: &[Lsn]) -> BTreeSet<String> {
     kept
 }
 
-/// A copy (RENAME, COPY over shards) is there only if what it was made from is.
-fn check_derived(history: &History, ends: &[Lsn]) -> Verdict {
+/// A copy (RENAME, COPY, SORT over shards) is there only if what it was made from is. Values from before this generation may be moved
+/// again and again.
+fn check_derived(history: &History, clients: &Clients, ends: &[Lsn]) -> Verdict {
+    let issued: BTreeSet<&String> = clients.issued.iter().filter_map(|issued| issued.token.as_ref()).collect();
     let is_copy = |effects: &[u8]| {
         iter_bytes(effects).any(|(_, resp)| resp[..resp.len().min(24)].windows(7).any(|word| word == b"RESTORE"))
     };
@@ -162,8 +164,14 @@ fn check_derived(history: &History, ends: &[Lsn]) -> Verdict {
     for (records, end) in history.records.iter().zip(ends) {
         for (lsn, written) in records.range(..=*end).filter(|(_, written)| is_copy(&written.effects)) {
             let tokens = tokens_in(&written.effects);
-            if let Some(token) = tokens.into_iter().find(|token| lost.contains(token) && !originals.contains(token)) {
-                return Err(format!("a copy of {token} (LSN {}) is there, but the write it was copied from is lost", lsn.0));
+            if let Some(token) =
+                tokens.into_iter().find(|token| issued.contains(token) && lost.contains(token) && !originals.contains(token))
+            {
+                let shown = String::from_utf8_lossy(&written.effects[..written.effects.len().min(300)]).into_owned();
+                return Err(format!(
+                    "a copy of {token} (LSN {}) is there, but the write it was copied from is lost: {shown:?}",
+                    lsn.0
+                ));
             }
         }
     }
