@@ -38,6 +38,12 @@ mod run;
 mod set_algebra;
 mod sets;
 mod sort;
+mod stream_arguments;
+mod stream_groups;
+mod stream_info;
+mod stream_pending;
+mod stream_reads;
+mod streams;
 mod strings;
 mod substrings;
 mod table;
@@ -54,6 +60,7 @@ pub use databases::{ScanOptions, parse_scan, random_key, scan_step};
 pub use effects::{EFFECT_HEADER_BYTES, Effects, iter_bytes};
 pub use events::{Event, EventClasses};
 pub use glob::glob_matches;
+pub use hashes::expire_fields_of;
 pub use lookup::{Keys, all, by_name, keys_of, lookup, resolve, wrong_number};
 pub use names::Names;
 pub use objects::DEBUG_OBJECT;
@@ -79,6 +86,11 @@ static FAMILIES: &[&[Command]] = &[
     zsets_algebra::COMMANDS,
     geo::COMMANDS,
     lists::COMMANDS,
+    streams::COMMANDS,
+    stream_reads::COMMANDS,
+    stream_groups::COMMANDS,
+    stream_pending::COMMANDS,
+    stream_info::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     objects::COMMANDS,

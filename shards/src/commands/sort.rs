@@ -9,7 +9,7 @@ use super::events::EventClasses;
 use super::keys::{delete_even_expired, restore_effect};
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::types::list::End;
-use crate::types::{Hash, List, Str, Typed, Value};
+use crate::types::{Hash, List, Str, Typed, Value, Zset};
 use std::cmp::Ordering;
 use std::ops::{ControlFlow, Range};
 
@@ -178,6 +178,12 @@ fn sort_key(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> Result<(), 
 /// All elements of a list, set or sorted set, and whether their order means nothing. Others that are not sorted are in the order asked for.
 fn elements_of(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> Result<(Vec<Vec<u8>>, bool), Failure> {
     let Some(entry) = ctx.read(key) else { return Ok((Vec::new(), false)) };
+    if let Value::Zset(zset) = ctx.keyspace.value(entry)
+        && zset.is_compact()
+    {
+        // As in Redis, where OBJECT ENCODING tells.
+        ctx.keyspace.reform(entry, |value| Zset::of_mut(value).expect("just seen").leave_pack());
+    }
     let mut elements = Vec::new();
     match ctx.keyspace.value(entry) {
         Value::List(list) => list.each_from(0, |_, element| {
@@ -297,7 +303,11 @@ fn looked_up(ctx: &mut Ctx<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8
     let entry = ctx.read_unnamed(&[prefix, element, suffix].concat())?;
     let value = ctx.keyspace.value(entry);
     match field {
-        Some(field) => Hash::of(value)?.get(field).map(|value| value.bytes().into_owned()),
+        Some(field) => {
+            let hash = Hash::of(value)?;
+            let alive = hash.expiry(field).is_none_or(|at_ms| at_ms > ctx.now_ms);
+            hash.get(field).filter(|_| alive).map(|value| value.bytes().into_owned())
+        }
         None => Str::of(value).map(|string| string.bytes().into_owned()),
     }
 }

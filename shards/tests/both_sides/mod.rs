@@ -242,7 +242,7 @@ impl Sides {
             redis.run(&words("HELLO 3"));
             handlers.session.protocol = protocol;
         }
-        let generator = Generator { random: fastrand::Rng::with_seed(seed), templates: only(templates(peer)) };
+        let generator = Generator::new(seed, only(templates(peer)));
         Sides { peer, redis, handlers, generator, seed, history: Vec::new() }
     }
 
