@@ -17,7 +17,7 @@ use super::crc64::{Crc64, combine};
 use super::format::{CRC_BYTES, WRITE_VERSION_MIN};
 use super::input::Source;
 use super::reader::{Item, Reader};
-use super::values::{Progress, encode_piece, encode_value, type_of, value_version};
+use super::values::{Loss, Progress, VERSION_ALL, encode_piece, encode_value, loss, type_of, value_version};
 use super::writer::{
     Compression, encode_aux, encode_entry_start, encode_eof, encode_function, encode_header, encode_resize_db, encode_select_db,
 };
@@ -73,12 +73,20 @@ pub struct BodyWriter {
     version: u32,
     dbs: Vec<DbMeta>,
     compression: Compression,
+    /// The highest version that readers know.
+    version_max: u32,
     /// Of the value begun.
     unfinished: Option<Progress>,
 }
 
 impl BodyWriter {
+    /// Everything that there is to say about values.
     pub fn new(compression: Compression) -> BodyWriter {
+        BodyWriter::within(compression, VERSION_ALL)
+    }
+
+    /// For readers of versions up to this one: what they don't know of a value (`values::loss`) is left out.
+    pub fn within(compression: Compression, version_max: u32) -> BodyWriter {
         BodyWriter {
             pending: Vec::new(),
             crc: Crc64::new(),
@@ -87,39 +95,40 @@ impl BodyWriter {
             version: 0,
             dbs: Vec::new(),
             compression,
+            version_max,
             unfinished: None,
         }
     }
 
     pub fn entry(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
-        self.start(db, expire_at_ms.is_some(), value_version(value));
-        encode_entry_start(&mut self.pending, type_of(value), key, expire_at_ms, self.compression);
-        encode_value(&mut self.pending, value, self.compression);
+        self.start(db, key, value, expire_at_ms);
+        encode_value(&mut self.pending, value, self.version_max, self.compression);
     }
 
     /// The beginning of a value that is too big to be encoded in one step. `piece` must follow, until it says that it was the last.
     pub fn begin(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
-        self.start(db, expire_at_ms.is_some(), value_version(value));
-        encode_entry_start(&mut self.pending, type_of(value), key, expire_at_ms, self.compression);
+        self.start(db, key, value, expire_at_ms);
         self.unfinished = Some(Progress::default());
     }
 
     /// The next piece of the value begun; true when it was the last.
     pub fn piece(&mut self, value: &Value) -> bool {
         let mut progress = self.unfinished.take().expect("a value was begun");
-        let done = encode_piece(&mut self.pending, value, &mut progress, self.compression);
+        let done = encode_piece(&mut self.pending, value, self.version_max, &mut progress, self.compression);
         self.unfinished = (!done).then_some(progress);
         done
     }
 
-    fn start(&mut self, db: DbIndex, expires: bool, version: u32) {
+    fn start(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
         assert_eq!(self.unfinished, None, "the value before is not finished");
+        debug_assert_ne!(loss(value, self.version_max), Some(Loss::Key), "a key of which nothing is left is left out");
         if self.selected != Some(db) {
             encode_select_db(&mut self.pending, db);
             self.selected = Some(db);
         }
-        self.version = self.version.max(version);
-        add(&mut self.dbs, DbMeta { db, keys: 1, expires: expires as u64 });
+        self.version = self.version.max(value_version(value).min(self.version_max));
+        add(&mut self.dbs, DbMeta { db, keys: 1, expires: expire_at_ms.is_some() as u64 });
+        encode_entry_start(&mut self.pending, type_of(value, self.version_max), key, expire_at_ms, self.compression);
     }
 
     pub fn pending_bytes(&self) -> usize {
@@ -142,6 +151,74 @@ impl BodyWriter {
         assert_eq!(self.unfinished, None, "the last value is not finished");
         let bytes = self.take();
         (bytes, Body { bytes: self.taken, crc: self.crc.value(), version: self.version, dbs: self.dbs })
+    }
+}
+
+/// What a file for readers of versions up to one will hold, counted before it is written: its header says how much it holds.
+pub struct Survey {
+    version_max: u32,
+    pub dbs: Vec<DbMeta>,
+    /// The lowest version that holds what is written.
+    pub version: u32,
+    pub losses: Losses,
+}
+
+/// What readers of an older version don't get.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    pub keys_left_out: u64,
+    /// Keys of which a part is left out.
+    pub keys_written_with_less: u64,
+    /// The first of them.
+    pub named: Vec<NamedLoss>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedLoss {
+    pub db: DbIndex,
+    pub key: Vec<u8>,
+    pub type_name: &'static str,
+    pub loss: Loss,
+}
+
+/// So many keys are named; the others are only counted.
+const NAMED_MAX: usize = 20;
+
+impl Survey {
+    pub fn new(version_max: u32) -> Survey {
+        Survey { version_max, dbs: Vec::new(), version: WRITE_VERSION_MIN, losses: Losses::default() }
+    }
+
+    /// Whether the entry is to be written at all.
+    pub fn keeps(&self, value: &Value) -> bool {
+        loss(value, self.version_max) != Some(Loss::Key)
+    }
+
+    pub fn count(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
+        let loss = loss(value, self.version_max);
+        if let Some(loss) = loss {
+            self.losses.add(NamedLoss { db, key: key.to_vec(), type_name: value.type_name(), loss });
+        }
+        if loss != Some(Loss::Key) {
+            self.version = self.version.max(value_version(value).min(self.version_max));
+            add(&mut self.dbs, DbMeta { db, keys: 1, expires: expire_at_ms.is_some() as u64 });
+        }
+    }
+}
+
+impl Losses {
+    fn add(&mut self, named: NamedLoss) {
+        match named.loss {
+            Loss::Key => self.keys_left_out += 1,
+            _ => self.keys_written_with_less += 1,
+        }
+        if self.named.len() < NAMED_MAX {
+            self.named.push(named);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys_left_out + self.keys_written_with_less == 0
     }
 }
 

@@ -6,7 +6,7 @@ use crate::log::format::crc64;
 use crate::manifest::BaseFormat;
 use crate::rdb::aof::encode_select;
 use crate::rdb::bodies::{Body, BodyWriter};
-use crate::rdb::values::{Progress, encode_commands_piece, encode_entry_as_commands};
+use crate::rdb::values::{Progress, VERSION_ALL, encode_commands_piece, encode_entry_as_commands};
 use crate::rdb::writer::Compression;
 use crate::types::Value;
 use std::any::Any;
@@ -67,7 +67,7 @@ impl Encoder {
                     encode_select(out, *db);
                     *selected = Some(*db);
                 }
-                encode_commands_piece(out, key, value, *expire_at_ms, progress)
+                encode_commands_piece(out, key, value, *expire_at_ms, VERSION_ALL, progress)
             }
         }
     }
