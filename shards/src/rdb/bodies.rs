@@ -154,76 +154,8 @@ impl BodyWriter {
     }
 }
 
-/// What a file for readers of versions up to one will hold, counted before it is written: its header says how much it holds.
-pub struct Survey {
-    version_max: u32,
-    pub dbs: Vec<DbMeta>,
-    /// The lowest version that holds what is written.
-    pub version: u32,
-    pub losses: Losses,
-}
-
-/// What readers of an older version don't get.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    pub keys_left_out: u64,
-    /// Keys of which a part is left out.
-    pub keys_written_with_less: u64,
-    /// The first of them.
-    pub named: Vec<NamedLoss>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedLoss {
-    pub db: DbIndex,
-    pub key: Vec<u8>,
-    pub type_name: &'static str,
-    pub loss: Loss,
-}
-
-/// So many keys are named; the others are only counted.
-const NAMED_MAX: usize = 20;
-
-impl Survey {
-    pub fn new(version_max: u32) -> Survey {
-        Survey { version_max, dbs: Vec::new(), version: WRITE_VERSION_MIN, losses: Losses::default() }
-    }
-
-    /// Whether the entry is to be written at all.
-    pub fn keeps(&self, value: &Value) -> bool {
-        loss(value, self.version_max) != Some(Loss::Key)
-    }
-
-    pub fn count(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
-        let loss = loss(value, self.version_max);
-        if let Some(loss) = loss {
-            self.losses.add(NamedLoss { db, key: key.to_vec(), type_name: value.type_name(), loss });
-        }
-        if loss != Some(Loss::Key) {
-            self.version = self.version.max(value_version(value).min(self.version_max));
-            add(&mut self.dbs, DbMeta { db, keys: 1, expires: expire_at_ms.is_some() as u64 });
-        }
-    }
-}
-
-impl Losses {
-    fn add(&mut self, named: NamedLoss) {
-        match named.loss {
-            Loss::Key => self.keys_left_out += 1,
-            _ => self.keys_written_with_less += 1,
-        }
-        if self.named.len() < NAMED_MAX {
-            self.named.push(named);
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.keys_left_out + self.keys_written_with_less == 0
-    }
-}
-
 /// Adds counts of a database, keeping the order of numbers.
-fn add(dbs: &mut Vec<DbMeta>, more: DbMeta) {
+pub(super) fn add(dbs: &mut Vec<DbMeta>, more: DbMeta) {
     match dbs.binary_search_by_key(&more.db, |meta| meta.db) {
         Ok(found) => {
             dbs[found].keys += more.keys;

@@ -191,7 +191,7 @@ fn a_running_server_and_wrong_usage_are_refused() {
     let wrong: [&[&dyn AsRef<std::ffi::OsStr>]; 7] = [
         &[&"export", &"--dir", &dir],
         &[&"export", &"--dir", &dir, &"--rdb", &rdb, &"--no-preamble"],
-        &[&"export", &"--dir", &dir, &"--rdb", &rdb, &"--rdb-version", &"12"],
+        &[&"export", &"--dir", &dir, &"--rdb", &rdb, &"--rdb-version", &"13"],
         &[&"export", &"--dir", &temp.join("no"), &"--rdb", &rdb],
         &[&"export", &"--dir", &temp.join(""), &"--rdb", &rdb],
         &[&"check", &temp.join("no")],

@@ -68,13 +68,7 @@ fn is_lost(hash: &Hash, field: Packed<'_>, version_max: u32) -> bool {
 }
 
 /// Encodes the next piece; true when it was the last.
-pub fn encode(
-    out: &mut Vec<u8>,
-    hash: &Hash,
-    version_max: u32,
-    progress: &mut Progress,
-    compression: Compression,
-) -> bool {
+pub fn encode(out: &mut Vec<u8>, hash: &Hash, version_max: u32, progress: &mut Progress, compression: Compression) -> bool {
     let start = out.len();
     let earliest = earliest_within(hash, version_max);
     if progress.at == 0 {

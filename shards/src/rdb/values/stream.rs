@@ -112,13 +112,7 @@ pub fn type_code(stream: &Stream, version_max: u32) -> u8 {
 
 /// Encodes the next piece; true when it was the last. What a lower version than `version` cannot say is left out; 9 is the lowest
 /// there is.
-pub fn encode(
-    out: &mut Vec<u8>,
-    stream: &Stream,
-    version_max: u32,
-    progress: &mut Progress,
-    compression: Compression,
-) -> bool {
+pub fn encode(out: &mut Vec<u8>, stream: &Stream, version_max: u32, progress: &mut Progress, compression: Compression) -> bool {
     let form = match progress.stage {
         0 => Form::within(stream, version_max),
         stage => Form::ALL[stage % FORMS],
