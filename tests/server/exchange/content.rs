@@ -248,5 +248,5 @@ fn big_values(commands: &mut Vec<Args>, random: &mut Random) {
         commands.push(args(&format!("XADD big:stream {ms}-1 field {ms} text {}", "t".repeat(ms % 60))));
     }
     commands.push(args("XGROUP CREATE big:stream g 0"));
-    commands.push(args("XREADGROUP GROUP g a COUNT 1500 STREAMS big:stream >"));
+    commands.push(args("XREADGROUP GROUP g a COUNT 700 STREAMS big:stream >"));
 }
