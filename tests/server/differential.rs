@@ -59,7 +59,7 @@ fn check(seed: u64, protocol: u8, pipeline_max: usize) {
     let hello = format!("HELLO {protocol}");
     ours.run(&hello);
     theirs.run(&hello);
-    let mut generator = Generator { random: fastrand::Rng::with_seed(seed), templates: only(templates(PEER)) };
+    let mut generator = Generator::new(seed, only(templates(PEER)));
     let mut history: Vec<String> = Vec::new();
     let mut step = 0;
     while step < steps {
