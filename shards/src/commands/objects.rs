@@ -6,7 +6,7 @@ use super::events::EventClasses;
 use super::keys::delete_even_expired;
 use super::table::{Command, Home, Multi, Route, Run, Spec, flags};
 use crate::rdb::dump::RestoreError;
-use crate::rdb::values::encode_value;
+use crate::rdb::values::{VERSION_ALL, encode_value};
 use crate::rdb::writer::Compression;
 use crate::rdb::{dump_value, restore_value};
 use crate::types::{Str, Value};
@@ -52,7 +52,7 @@ fn debug_object(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     };
     let value = ctx.keyspace.value(entry);
     let mut serialized = Vec::new();
-    encode_value(&mut serialized, value, Compression::Lzf);
+    encode_value(&mut serialized, value, VERSION_ALL, Compression::Lzf);
     // Access times aren't kept, so every key was used just now.
     let text = format!(
         "Value at:{:p} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:0",
