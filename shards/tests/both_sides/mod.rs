@@ -12,6 +12,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Where `tests/install` has put it.
+pub fn program(peer: Peer) -> &'static str {
+    match peer {
+        Peer::Redis7_0 => "redis-server",
+        Peer::Valkey8_1 => concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/bin/valkey-server-8"),
+        Peer::Redis8_2 => concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/bin/redis-server-8"),
+    }
+}
+
+/// The highest RDB version that it reads.
+fn rdb_version(peer: Peer) -> u32 {
+    match peer {
+        Peer::Redis7_0 => 10,
+        Peer::Valkey8_1 => 11,
+        Peer::Redis8_2 => 12,
+    }
+}
+
 /// A redis-server of our own; ends with the test.
 pub struct Redis {
     child: Child,
@@ -32,7 +50,7 @@ impl Redis {
         }
         // A socket in our own directory: a port could be taken by another test.
         let socket = dir.join("socket");
-        let child = Command::new(peer.program())
+        let child = Command::new(program(peer))
             .args([
                 "--port",
                 "0",
@@ -202,7 +220,7 @@ pub fn assert_same_state(what: &str, seed: u64, found: &State, expected: &State)
 /// The state's `dump.rdb` in a real server: its digest is that of the server which ran the same commands.
 fn loads_elsewhere(peer: Peer, redis: &mut Redis, state: &State, seed: u64) {
     let expected = redis.run(&words("DEBUG DIGEST"));
-    let mut loaded = Redis::start_with(peer, &format!("{seed}-loaded"), Some(&dump(state)));
+    let mut loaded = Redis::start_with(peer, &format!("{seed}-loaded"), Some(&dump(state, rdb_version(peer))));
     let found = loaded.run(&words("DEBUG DIGEST"));
     if found != expected {
         let differing = state.keys().filter(|(db, key)| {

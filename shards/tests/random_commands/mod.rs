@@ -37,15 +37,6 @@ impl Peer {
             Err(_) => Peer::Redis7_0,
         }
     }
-
-    /// Where `tests/install` has put it.
-    pub fn program(self) -> &'static str {
-        match self {
-            Peer::Redis7_0 => "redis-server",
-            Peer::Valkey8_1 => concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/bin/valkey-server-8"),
-            Peer::Redis8_2 => concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/bin/redis-server-8"),
-        }
-    }
 }
 
 /// The random commands of one family of types.
