@@ -35,7 +35,7 @@ impl Config {
     }
 
     /// The new text of the file.
-    fn rewritten(&self, old: &str) -> String {
+    pub fn rewritten(&self, old: &str) -> String {
         let mut lines: Vec<Option<String>> = old.lines().map(|line| Some(line.to_string())).collect();
         let mut places = places(&lines);
         let mut appended = Vec::new();
