@@ -6,6 +6,8 @@
 //! key                    a word in lower case: a value; `key` and `pattern` are of the type of that name, others are strings
 //! seconds:integer        … or of the type that is given: string, integer, double, key, pattern, unix-time
 //! addr=ip:port           … shown to users as `ip:port`, a string
+//! count:integer=number   … of a type and shown as something else
+//! equal"="               a token with another name than its own, in lower case
 //! NX                     a word in upper case: a token, the argument `nx` of type pure-token
 //! CH=change              … with a name of its own
 //! EX seconds:integer     a token before a value belongs to the value
@@ -107,6 +109,11 @@ impl Parser {
             return self.group(name);
         }
         let mut argument = Argument::new(name, if TYPES.contains(&name) { name } else { "string" });
+        if self.accept("\"") {
+            argument.kind = "pure-token";
+            argument.token = Some(self.until(|c| c == '"'));
+            self.expect("\"");
+        }
         if self.accept(":") {
             argument.kind = self.word();
             assert!(TYPES.contains(&argument.kind), "no type of an argument: {}", argument.kind);

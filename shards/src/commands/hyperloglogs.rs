@@ -32,7 +32,7 @@ pub static COMMANDS: &[Command] = &[
         .keys(1, -1, 1)
         .specs(&[Spec::at(1, "RW access insert"), Spec::range(2, -1, 1, "RO access")])
         .acl(&["write", "hyperloglog", "slow"])
-        .arguments("destkey:key sourcekey:key...")
+        .arguments("destkey:key [sourcekey:key...]")
         .doc(
             "hyperloglog",
             "2.8.9",

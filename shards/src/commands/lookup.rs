@@ -244,6 +244,9 @@ mod tests {
                 KeySpec::Find(_) => Some(true),
             };
             match (command.route, several) {
+                (Route::Keys(multi), Some(several)) if command.reads_unnamed.is_some() => {
+                    assert!(several || multi == Multi::Gather, "{name}");
+                }
                 (Route::Keys(multi), Some(several)) => assert_eq!(multi != Multi::Never, several, "{name}"),
                 (Route::Keys(_), None) => panic!("{name} is routed by keys and has none"),
                 (_, keys) => assert!(keys.is_none(), "{name} has keys and is not routed by them"),

@@ -38,6 +38,12 @@ mod run;
 mod set_algebra;
 mod sets;
 mod sort;
+mod stream_arguments;
+mod stream_groups;
+mod stream_info;
+mod stream_pending;
+mod stream_reads;
+mod streams;
 mod strings;
 mod substrings;
 mod table;
@@ -79,6 +85,11 @@ static FAMILIES: &[&[Command]] = &[
     zsets_algebra::COMMANDS,
     geo::COMMANDS,
     lists::COMMANDS,
+    streams::COMMANDS,
+    stream_reads::COMMANDS,
+    stream_groups::COMMANDS,
+    stream_pending::COMMANDS,
+    stream_info::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     objects::COMMANDS,

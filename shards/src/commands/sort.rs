@@ -9,7 +9,7 @@ use super::events::EventClasses;
 use super::keys::{delete, restore_effect};
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::types::list::End;
-use crate::types::{Hash, List, Str, Typed, Value};
+use crate::types::{Hash, List, Str, Typed, Value, Zset};
 use std::cmp::Ordering;
 use std::ops::{ControlFlow, Range};
 
@@ -178,6 +178,12 @@ fn sort_key(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> Result<(), 
 /// All elements of a list, set or sorted set, and whether their order means nothing. A sorted set's are in the order asked for.
 fn elements_of(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> Result<(Vec<Vec<u8>>, bool), Failure> {
     let Some(entry) = ctx.read(key) else { return Ok((Vec::new(), false)) };
+    if let Value::Zset(zset) = ctx.keyspace.value(entry)
+        && zset.is_compact()
+    {
+        // As in Redis, where OBJECT ENCODING tells.
+        ctx.keyspace.reform(entry, |value| Zset::of_mut(value).expect("just seen").leave_pack());
+    }
     let mut elements = Vec::new();
     match ctx.keyspace.value(entry) {
         Value::List(list) => list.each_from(0, |_, element| {

@@ -2,6 +2,7 @@
 //! real server by `tests/differential_commands.rs`; here stand the effects, which no server shows.
 
 mod hashes_and_sets;
+mod streams;
 mod zsets;
 
 use super::*;

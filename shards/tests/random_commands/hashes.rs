@@ -63,7 +63,7 @@ pub static FAMILY: Family = Family {
 /// The last two grow beyond the limits of a listpack: by many fields, or by long values.
 const KEYS: &[&str] = &["h0", "h1", "h2", "h{many}", "h{long}"];
 
-fn fill(word: &str, random: &mut fastrand::Rng) -> Option<Vec<u8>> {
+pub fn fill(word: &str, random: &mut fastrand::Rng) -> Option<Vec<u8>> {
     let text = match word {
         ":h" => KEYS[random.usize(..KEYS.len())].to_string(),
         ":f" if random.u8(..5) == 0 => format!("{}", random.u32(..700)),

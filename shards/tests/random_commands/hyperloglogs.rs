@@ -4,8 +4,8 @@ use super::Family;
 
 pub static HYPERLOGLOGS: Family = Family {
     templates: &[
-        "PFADD :hll [:x] [:x :x] [:x :x :x :x :x :x :x :x :x :x]",
-        "PFADD :hll :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x :x",
+        "PFADD :hll [:hx] [:hx :hx] [:hx :hx :hx :hx :hx :hx :hx :hx :hx :hx]",
+        "PFADD :hll :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx :hx",
         "PFADD :hll",
         "PFCOUNT :hll",
         "PFCOUNT :hll :hll [:hll]",
@@ -32,8 +32,8 @@ fn fill(word: &str, random: &mut fastrand::Rng) -> Option<Vec<u8>> {
     Some(match word {
         ":hll" if random.u8(..25) == 0 => format!("k{}", random.u8(..6)).into_bytes(),
         ":hll" => HYPERLOGLOGS.keys[random.usize(..4)].as_bytes().to_vec(),
-        ":x" if random.u8(..3) == 0 => vec![random.u8(..8); random.usize(..20)],
-        ":x" => random.u32(..5000).to_string().into_bytes(),
+        ":hx" if random.u8(..3) == 0 => vec![random.u8(..8); random.usize(..20)],
+        ":hx" => random.u32(..5000).to_string().into_bytes(),
         _ => return None,
     })
 }

@@ -7,6 +7,7 @@ mod hyperloglogs;
 mod lists;
 mod sets;
 mod sort;
+mod streams;
 mod unordered;
 mod zsets;
 
@@ -79,8 +80,16 @@ macro_rules! sixteen {
 pub(crate) use sixteen;
 
 /// A family has a file of its own; its line stands here.
-pub static FAMILIES: &[&Family] =
-    &[&hashes::FAMILY, &hyperloglogs::HYPERLOGLOGS, &lists::LISTS, &sets::FAMILY, &sort::FAMILY, &zsets::FAMILY, &geo::FAMILY];
+pub static FAMILIES: &[&Family] = &[
+    &hashes::FAMILY,
+    &hyperloglogs::HYPERLOGLOGS,
+    &lists::LISTS,
+    &sets::FAMILY,
+    &sort::FAMILY,
+    &zsets::FAMILY,
+    &geo::FAMILY,
+    &streams::STREAMS,
+];
 
 pub type Args = Vec<Vec<u8>>;
 
@@ -185,6 +194,9 @@ pub const TEMPLATES: &[&str] = &[
     "OBJECT (ENCODING|REFCOUNT) K",
     "OBJECT (FREQ|FOO) K",
     "OBJECT HELP",
+    "CONFIG HELP",
+    "COMMAND HELP",
+    "DUMP no-such-key",
     "RESTORE K I V [REPLACE] [ABSTTL] [IDLETIME I|FREQ I]",
     "COMMAND GETKEYS (GET K|MSET K V K V|BITOP AND K K K|DEL K K|PING A|FOO B|RENAME K K|GET K K)",
     "COMMAND GETKEYSANDFLAGS (GET K|SET K V|SET K V GET|BITOP AND K K K|BITFIELD K GET u8 0|COPY K K)",
@@ -193,20 +205,29 @@ pub const TEMPLATES: &[&str] = &[
     "FOO K V",
 ];
 
+/// A template, and the family that fills in its words.
+#[derive(Clone, Copy)]
+pub struct Template {
+    text: &'static str,
+    family: Option<&'static Family>,
+}
+
 /// All templates that a peer knows: of strings and keys of any type, and of every family.
-pub fn templates(peer: Peer) -> Vec<&'static str> {
-    let families = FAMILIES.iter().flat_map(|family| {
-        let newer = family.newer.iter().filter(move |(since, _)| *since <= peer).map(|(_, template)| *template);
-        family.templates.iter().copied().chain(newer)
-    });
-    TEMPLATES.iter().copied().chain(families).collect()
+pub fn templates(peer: Peer) -> Vec<Template> {
+    let plain = TEMPLATES.iter().map(|text| Template { text, family: None });
+    plain.chain(FAMILIES.iter().flat_map(|family| family_templates(family, peer))).collect()
+}
+
+pub fn family_templates(family: &'static Family, peer: Peer) -> Vec<Template> {
+    let newer = family.newer.iter().filter(|(since, _)| *since <= peer).map(|(_, template)| template);
+    family.templates.iter().chain(newer).map(|text| Template { text, family: Some(family) }).collect()
 }
 
 /// Templates of one family only, by the beginning of a command's name (`DIFFERENTIAL_ONLY=H,OBJECT`): for long runs of it.
-pub fn only(templates: Vec<&'static str>) -> Vec<&'static str> {
+pub fn only(templates: Vec<Template>) -> Vec<Template> {
     let Ok(names) = std::env::var("DIFFERENTIAL_ONLY") else { return templates };
     let names: Vec<&str> = names.split(',').collect();
-    templates.into_iter().filter(|template| names.iter().any(|name| template.starts_with(name))).collect()
+    templates.into_iter().filter(|template| names.iter().any(|name| template.text.starts_with(name))).collect()
 }
 
 /// What the peer must run after our reply, if not the same.
@@ -219,15 +240,40 @@ const RARE_TEMPLATES: &[&str] = &["FLUSHDB [ASYNC|SYNC|FOO]", "FLUSHALL [ASYNC|S
 
 pub struct Generator {
     pub random: fastrand::Rng,
-    pub templates: Vec<&'static str>,
+    templates: Vec<Template>,
+    /// Of the template that is being filled in.
+    family: Option<&'static Family>,
+    /// Most commands are from the templates here: those of one family stand together, and its values must live for a while to be met
+    /// by the rest of its commands.
+    focus: usize,
 }
 
+/// Templates in focus, and commands until it moves on, about.
+const FOCUS: usize = 30;
+
 impl Generator {
+    pub fn new(seed: u64, templates: Vec<Template>) -> Generator {
+        Generator { random: fastrand::Rng::with_seed(seed), templates, family: None, focus: 0 }
+    }
+
+    fn template(&mut self) -> Template {
+        if self.random.usize(..400) == 0 {
+            let text = RARE_TEMPLATES[self.random.usize(..RARE_TEMPLATES.len())];
+            return Template { text, family: None };
+        }
+        let (all, random) = (self.templates.len(), &mut self.random);
+        if random.usize(..FOCUS) == 0 {
+            self.focus = random.usize(..all);
+        }
+        let at = if random.u8(..4) == 0 { random.usize(..all) } else { (self.focus + random.usize(..FOCUS)) % all };
+        self.templates[at]
+    }
+
     pub fn command(&mut self) -> Args {
-        let templates = if self.random.usize(..400) == 0 { RARE_TEMPLATES } else { &self.templates };
-        let template = templates[self.random.usize(..templates.len())];
+        let template = self.template();
+        self.family = template.family;
         let mut words = Vec::new();
-        self.expand(template, &mut words);
+        self.expand(template.text, &mut words);
         let mut args: Args = words.iter().map(|word| self.fill(word)).collect();
         self.damage(&mut args);
         args
@@ -310,12 +356,11 @@ impl Generator {
             word if word.contains("_:") => {
                 let (prefix, rest) = word.split_once(':').expect("just seen");
                 let rest = format!(":{rest}");
-                let filled = FAMILIES.iter().find_map(|family| (family.fill)(&rest, random)).expect("a family fills it in");
-                return [prefix.as_bytes(), &filled].concat();
+                return [prefix.as_bytes(), &self.fill(&rest)].concat();
             }
             word if word.starts_with(':') => {
-                let filled = FAMILIES.iter().find_map(|family| (family.fill)(word, random));
-                return filled.unwrap_or_else(|| panic!("no family fills in {word}"));
+                let family = self.family.unwrap_or_else(|| panic!("{word} stands in a template of no family"));
+                return (family.fill)(word, random).unwrap_or_else(|| panic!("its family does not fill in {word}"));
             }
             word => word.to_string(),
         };

@@ -68,6 +68,8 @@ fn fill(word: &str, random: &mut fastrand::Rng) -> Option<Vec<u8>> {
         ":p" if random.u8(..10) == 0 => ["x", "-1", "9223372036854775807", "9223372036854775808"][random.usize(..4)].to_string(),
         ":p" if random.u8(..10) == 0 => "300".to_string(),
         ":p" => random.u32(..6).to_string(),
+        // Cursors and patterns.
+        ":c" | ":g" => return super::hashes::fill(word, random),
         _ => return None,
     };
     Some(text.into_bytes())

@@ -3,7 +3,7 @@
 
 use crate::disk::CrashKind;
 use crate::workload::{Claim, Clients, Issued, Promise, tokens_in};
-use crate::world::{Contents, DATABASES, History, World, contents};
+use crate::world::{Contents, DATABASES, History, World, contents, text_of};
 use shards::commands::{CommandStats, Effects, iter_bytes};
 use shards::ids::{Lsn, Seq};
 use shards::keyspace::Keyspace;
@@ -32,7 +32,7 @@ impl Oracle {
             return Ok(());
         }
         check_whole(history, &ends)?;
-        check_derived(history, &ends)?;
+        check_derived(history, clients, &ends)?;
         let expected = self.replayed(history, &ends);
         let found = contents(&opened.keyspaces);
         if expected != found {
@@ -58,7 +58,7 @@ impl Oracle {
     /// For runs with a key of its own for every write: the state alone tells what is there, whatever was logged.
     pub fn check_unique(&mut self, clients: &Clients, crash: CrashKind, opened: &Opened) -> Verdict {
         let found = contents(&opened.keyspaces);
-        let kept: BTreeSet<String> = found.values().flat_map(|(value, _)| tokens_in(value)).collect();
+        let kept: BTreeSet<String> = found.values().flat_map(|(value, _)| tokens_in(&text_of(value))).collect();
         for issued in &clients.issued {
             let keys = issued.args.iter().skip(1).step_by(2).take(if issued.args[0] == b"SET" { 1 } else { usize::MAX });
             let there: Vec<bool> = keys.map(|key| found.contains_key(&(0, key.clone()))).collect();
@@ -91,7 +91,7 @@ impl Oracle {
         let mut keyspaces: Vec<Keyspace> = (0..shards).map(|_| Keyspace::new(DATABASES, 1)).collect();
         for ((db, key), (value, expire_at_ms)) in &self.base {
             let owner = shards::ids::Slot::of_key(key).shard(shards).0 as usize;
-            keyspaces[owner].insert(*db, key, shards::types::Value::Str(shards::types::Str::new(value)), *expire_at_ms);
+            keyspaces[owner].insert(*db, key, value.clone(), *expire_at_ms);
         }
         for ((records, end), keyspace) in history.records.iter().zip(ends).zip(&mut keyspaces) {
             for (_, written) in records.range(..=*end) {
@@ -147,8 +147,10 @@ fn kept_tokens(history: &History, ends: &[Lsn]) -> BTreeSet<String> {
     kept
 }
 
-/// A copy (RENAME, COPY over shards) is there only if what it was made from is.
-fn check_derived(history: &History, ends: &[Lsn]) -> Verdict {
+/// A copy (RENAME, COPY, SORT over shards) is there only if what it was made from is. Values from before this generation may be moved
+/// again and again.
+fn check_derived(history: &History, clients: &Clients, ends: &[Lsn]) -> Verdict {
+    let issued: BTreeSet<&String> = clients.issued.iter().filter_map(|issued| issued.token.as_ref()).collect();
     let is_copy = |effects: &[u8]| {
         iter_bytes(effects).any(|(_, resp)| resp[..resp.len().min(24)].windows(7).any(|word| word == b"RESTORE"))
     };
@@ -162,8 +164,14 @@ fn check_derived(history: &History, ends: &[Lsn]) -> Verdict {
     for (records, end) in history.records.iter().zip(ends) {
         for (lsn, written) in records.range(..=*end).filter(|(_, written)| is_copy(&written.effects)) {
             let tokens = tokens_in(&written.effects);
-            if let Some(token) = tokens.into_iter().find(|token| lost.contains(token) && !originals.contains(token)) {
-                return Err(format!("a copy of {token} (LSN {}) is there, but the write it was copied from is lost", lsn.0));
+            if let Some(token) =
+                tokens.into_iter().find(|token| issued.contains(token) && lost.contains(token) && !originals.contains(token))
+            {
+                let shown = String::from_utf8_lossy(&written.effects[..written.effects.len().min(300)]).into_owned();
+                return Err(format!(
+                    "a copy of {token} (LSN {}) is there, but the write it was copied from is lost: {shown:?}",
+                    lsn.0
+                ));
             }
         }
     }
@@ -228,7 +236,10 @@ fn first_difference(expected: &Contents, found: &Contents) -> String {
     let keys: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
     let text = |state: &Contents, key| {
         let short = |value: &[u8]| String::from_utf8_lossy(&value[..value.len().min(200)]).into_owned();
-        state.get(key).map(|(value, expire_at_ms)| (value.len(), short(value), *expire_at_ms))
+        state.get(key).map(|(value, expire_at_ms)| {
+            let text = text_of(value);
+            (value.type_name(), text.len(), short(&text), *expire_at_ms)
+        })
     };
     let differing = keys.into_iter().find(|key| expected.get(*key) != found.get(*key)).expect("they differ");
     let (db, key) = differing;

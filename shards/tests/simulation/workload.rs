@@ -59,6 +59,8 @@ pub struct Plan {
     pub big_values: bool,
     /// Effects that depend on the value before: APPEND, SETRANGE, INCR, BITOP.
     pub dependent: bool,
+    /// Lists, sets, hashes, sorted sets, streams.
+    pub collections: bool,
     /// Readers of the whole keyspace: KEYS, SCAN, RANDOMKEY.
     pub scans: bool,
     /// So many keys that a walk takes several steps.
@@ -123,6 +125,7 @@ impl Plan {
             databases: false,
             big_values: false,
             dependent: false,
+            collections: false,
             scans: false,
             many_keys: false,
             relaxed: false,
@@ -190,6 +193,7 @@ impl Plan {
             snapshots: self.snapshots || many_keys || faults,
             faults,
             faults_anywhere: faults,
+            collections: random.bool(),
             ..self
         }
     }
@@ -714,8 +718,8 @@ impl Clients {
 
 fn is_acknowledgement(command: &Issued, text: &str) -> bool {
     match &command.args[0][..] {
-        b"APPEND" | b"SETRANGE" => text.starts_with(':'),
-        b"GETSET" => text.starts_with('$'),
+        b"APPEND" | b"SETRANGE" | b"RPUSH" | b"LPUSH" | b"SADD" | b"HSET" | b"ZADD" | b"PFADD" => text.starts_with(':'),
+        b"GETSET" | b"XADD" => text.starts_with('$'),
         _ => text == "+OK\r\n" || text == ":1\r\n",
     }
 }
@@ -726,11 +730,12 @@ const LISTED: &str = "t";
 /// A command of one of the plan's families, or none: then it is one of the plain workload.
 fn wide_command(random: &mut fastrand::Rng, plan: &Plan, keys: [&str; 3], token: &str) -> Option<Vec<String>> {
     type Family = fn(&mut fastrand::Rng, [&str; 3], &str) -> String;
-    let families: [(bool, Family); 6] = [
+    let families: [(bool, Family); 7] = [
         (plan.expiry, expiry),
         (plan.databases, databases),
         (plan.big_values, big_values),
         (plan.dependent, dependent),
+        (plan.collections, collections),
         (plan.scans, scans),
         (plan.many_keys, many_keys),
     ];
@@ -814,6 +819,61 @@ fn dependent(random: &mut fastrand::Rng, [a, b, _]: [&str; 3], token: &str) -> S
         17 => format!("BITOP NOT {x} {y}"),
         18 => format!("RENAME {x} {y}"),
         _ => format!("COPY {a} {b} REPLACE"),
+    }
+}
+
+/// Every key has its type, but RENAME and COPY put any value under any of them.
+fn collections(random: &mut fastrand::Rng, _: [&str; 3], token: &str) -> String {
+    let number = |random: &mut fastrand::Rng| random.u8(0..3);
+    let (i, j, k) = (number(random), number(random), number(random));
+    let small = random.u32(0..30);
+    match random.u8(0..56) {
+        0..3 => format!("RPUSH list{i} {token}"),
+        3 => format!("LPUSH list{i} {token} {token}x"),
+        4 => format!("LPOP list{i}"),
+        5 => format!("RPOP list{i} 2"),
+        6..9 => format!("LMOVE list{i} list{j} LEFT RIGHT"),
+        9 => format!("LTRIM list{i} -20 -1"),
+        10 => format!("LSET list{i} 0 moved"),
+        11 => format!("LRANGE list{i} 0 -1"),
+        12 => format!("LMPOP 2 list{i} list{j} LEFT COUNT 2"),
+        13..15 => format!("SADD set{i} {token} m{small}"),
+        15 => format!("SADD set{i} {small}"),
+        16 => format!("SREM set{i} m{small}"),
+        17 => format!("SPOP set{i}"),
+        18..20 => format!("SMOVE set{i} set{j} m{small}"),
+        20 => format!("SUNIONSTORE set{i} set{j} set{k}"),
+        21 => format!("SINTERSTORE set{i} set{j} set{k}"),
+        22 => format!("SDIFFSTORE set{i} set{j} set{k}"),
+        23 => format!("SMEMBERS set{i}"),
+        24..27 => format!("HSET hash{i} f{small} {token}"),
+        27 => format!("HDEL hash{i} f{small}"),
+        28 => format!("HINCRBY hash{i} n 3"),
+        29 => format!("HINCRBYFLOAT hash{i} x 0.5"),
+        30 => format!("HPEXPIRE hash{i} 200 FIELDS 1 f{small}"),
+        31 => format!("HGETALL hash{i}"),
+        // Long values, so that the hash is big after a dozen of these.
+        32..34 => (0..60)
+            .fold(format!("HSET bighash{i}"), |words, f| format!("{words} f{f} {token}{}", "v".repeat(100 + small as usize))),
+        34 => format!("HDEL bighash{i} f1 f{small}"),
+        35 => format!("COPY bighash{i} bighash{j} REPLACE"),
+        36 => format!("RENAME bighash{i} bighash{j}"),
+        37..39 => format!("ZADD zset{i} {small} {token}"),
+        39 => format!("ZADD zset{i} INCR 1.5 m{small}"),
+        40 => format!("ZPOPMIN zset{i}"),
+        41 => format!("ZUNIONSTORE zset{i} 2 zset{j} set{k}"),
+        42 => format!("ZRANGESTORE zset{i} zset{j} 0 5"),
+        43 => format!("ZREMRANGEBYSCORE zset{i} 0 {small}"),
+        44..46 => format!("XADD stream{i} * f {token}"),
+        46 => format!("XADD stream{i} MAXLEN 10 * f {token}"),
+        47 => format!("XGROUP CREATE stream{i} g 0 MKSTREAM"),
+        48..50 => format!("XREADGROUP GROUP g c{j} COUNT 2 STREAMS stream{i} >"),
+        50 => format!("XAUTOCLAIM stream{i} g c{k} 0 0 COUNT 2"),
+        51 => format!("PFADD log{i} {token}"),
+        52 => format!("PFMERGE log{i} log{j} log{k}"),
+        53 => format!("SORT list{i} BY w_* ALPHA GET # GET k{small} STORE list{j}"),
+        54 => format!("RENAME set{i} set{j}"),
+        _ => format!("DEL {}{i}", ["list", "set", "hash", "zset", "stream", "bighash"][random.usize(0..6)]),
     }
 }
 

@@ -9,10 +9,12 @@ use shards::log::FsyncMode;
 use shards::log::format::{FRAME_HEADER_BYTES, HEADER_BYTES, MAGIC, Record, decode_frame_header, take_record};
 use shards::log::writer::SegmentBytes;
 use shards::manifest::{BaseFormat, Manifest};
+use shards::rdb::values::encode_value;
+use shards::rdb::writer::Compression;
 use shards::recovery::{Assume, Found, OpenOptions, Opened, Sequential, decide, load, look, open, read_back};
 use shards::shard::{Settings, Shard, Start};
 use shards::transaction::{Coordinator, Message};
-use shards::types::{BIG_STRING_BYTES, Limits};
+use shards::types::{BIG_STRING_BYTES, Limits, Value};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub const DATABASES: u16 = 2;
@@ -519,7 +521,14 @@ fn effect_name(resp: &[u8]) -> &str {
 }
 
 /// Value and expiry by database and key.
-pub type Contents = BTreeMap<(u16, Vec<u8>), (Vec<u8>, Option<i64>)>;
+pub type Contents = BTreeMap<(u16, Vec<u8>), (Value, Option<i64>)>;
+
+/// All that a value holds, as bytes in which tokens can be found.
+pub fn text_of(value: &Value) -> Vec<u8> {
+    let mut text = Vec::new();
+    encode_value(&mut text, value, Compression::Off);
+    text
+}
 
 /// Everything a keyspace holds, expired or not, for comparison.
 pub fn contents(keyspaces: &[shards::keyspace::Keyspace]) -> Contents {
@@ -529,8 +538,7 @@ pub fn contents(keyspaces: &[shards::keyspace::Keyspace]) -> Contents {
             let mut cursor = 0;
             loop {
                 cursor = keyspace.scan(db, cursor, 100, &mut |key, value, expire_at_ms| {
-                    let value = value.as_str().expect("strings").bytes().to_vec();
-                    all.insert((db, key.to_vec()), (value, expire_at_ms));
+                    all.insert((db, key.to_vec()), (value.clone(), expire_at_ms));
                 });
                 if cursor == 0 {
                     break;
