@@ -136,6 +136,12 @@ pub fn read_hash(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Option<Entry>, Failure
     Ok(entry.and_then(|entry| remove_expired(ctx, key, entry)))
 }
 
+/// Active expiry: removes the fields of a key's hash that have expired.
+pub fn expire_fields_of(ctx: &mut Ctx<'_>, key: &[u8]) {
+    // Of another type by now, or gone: nothing to do.
+    let _ = find_hash(ctx, key);
+}
+
 /// Removes the fields that have expired, and the hash with its last one, and states it. None: the hash is gone.
 fn remove_expired(ctx: &mut Ctx<'_>, key: &[u8], entry: Entry) -> Option<Entry> {
     let due = |ctx: &Ctx<'_>| {

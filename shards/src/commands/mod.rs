@@ -60,6 +60,7 @@ pub use databases::{ScanOptions, parse_scan, random_key, scan_step};
 pub use effects::{EFFECT_HEADER_BYTES, Effects, iter_bytes};
 pub use events::{Event, EventClasses};
 pub use glob::glob_matches;
+pub use hashes::expire_fields_of;
 pub use lookup::{Keys, all, by_name, keys_of, lookup, resolve, wrong_number};
 pub use names::Names;
 pub use objects::DEBUG_OBJECT;

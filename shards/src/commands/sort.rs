@@ -305,7 +305,11 @@ fn looked_up(ctx: &mut Ctx<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8
     let entry = ctx.find_unnamed(&[prefix, element, suffix].concat())?;
     let value = ctx.keyspace.value(entry);
     match field {
-        Some(field) => Hash::of(value)?.get(field).map(|value| value.bytes().into_owned()),
+        Some(field) => {
+            let hash = Hash::of(value)?;
+            let alive = hash.expiry(field).is_none_or(|at_ms| at_ms > ctx.now_ms);
+            hash.get(field).filter(|_| alive).map(|value| value.bytes().into_owned())
+        }
         None => Str::of(value).map(|string| string.bytes().into_owned()),
     }
 }

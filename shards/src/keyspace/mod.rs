@@ -31,7 +31,7 @@ use crate::types::{Limits, Value};
 use gate::Gate;
 use hash::{KeyHasher, bend};
 use std::any::Any;
-use table::{Cut, POSITION_BITS, Place, Table};
+use table::{Counted, Cut, POSITION_BITS, Place, Table};
 use walk::Walk;
 
 /// So many empty segments in a row are rare: sparse segments are merged.
@@ -194,7 +194,8 @@ impl Keyspace {
         self.before_change(entry.db, entry.hash);
         self.open = Some(entry);
         let table = table_mut(&mut self.dbs, entry.db);
-        table.value_bytes -= table.segment(entry.place).value(entry.slot as usize).heap_bytes();
+        let counted = Counted::of(table.segment(entry.place).value(entry.slot as usize));
+        table.forget_counted(counted);
         table.segment_mut(entry.place).value_mut(entry.slot as usize)
     }
 
@@ -203,9 +204,11 @@ impl Keyspace {
         self.settle();
         let table = table_mut(&mut self.dbs, entry.db);
         let value = table.segment_mut(entry.place).value_mut(entry.slot as usize);
-        let before = value.heap_bytes();
+        let before = Counted::of(value);
         reform(value);
-        table.value_bytes = table.value_bytes - before + table.segment(entry.place).value(entry.slot as usize).heap_bytes();
+        let after = Counted::of(value);
+        table.forget_counted(before);
+        table.count(after);
     }
 
     pub fn set_expire(&mut self, entry: Entry, expire_at_ms: Option<i64>) {
@@ -354,6 +357,32 @@ impl Keyspace {
         found
     }
 
+    /// Collects keys of values some of whose elements are due, as `due` does for whole keys: `effort` segments are looked at, from where
+    /// the last call stopped. Costs nothing while no value has such elements.
+    pub fn due_inside(&mut self, now_ms: i64, effort: usize, limit: usize) -> Vec<(DbIndex, Vec<u8>)> {
+        self.settle();
+        let (mut found, mut left) = (Vec::new(), effort);
+        for (db, table) in self.dbs.iter_mut().enumerate() {
+            let Some(table) = table.as_mut().filter(|table| table.expiring_inside > 0) else { continue };
+            // At most once around.
+            let from = table.inside_next;
+            while left > 0 && found.len() < limit {
+                let place = table.place(table.inside_next);
+                for (key, value, _) in table.segment(place).entries() {
+                    if value.next_element_expiry_ms().is_some_and(|at| at <= now_ms) {
+                        found.push((db as DbIndex, key.to_vec()));
+                    }
+                }
+                left -= 1;
+                table.inside_next = table.next_position(table.inside_next, place).unwrap_or(0);
+                if table.inside_next == from || from == 0 && table.inside_next == 0 {
+                    break;
+                }
+            }
+        }
+        found
+    }
+
     /// Takes every entry out, in no particular order, emptying the keyspace (used to spread keys over another number of shards).
     pub fn drain(&mut self) -> impl Iterator<Item = (DbIndex, Vec<u8>, Value, Option<i64>)> {
         assert!(self.walk.is_none(), "a walk shows a keyspace that stays");
@@ -468,7 +497,7 @@ impl Keyspace {
     fn settle(&mut self) {
         if let Some(entry) = self.open.take() {
             let table = table_mut(&mut self.dbs, entry.db);
-            table.value_bytes += table.segment(entry.place).value(entry.slot as usize).heap_bytes();
+            table.count(Counted::of(table.segment(entry.place).value(entry.slot as usize)));
         }
     }
 }

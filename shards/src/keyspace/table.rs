@@ -46,6 +46,20 @@ pub struct Cut {
     pub next: u64,
 }
 
+/// What a table keeps count of for each value.
+#[derive(Clone, Copy)]
+pub struct Counted {
+    bytes: usize,
+    expires_inside: bool,
+}
+
+impl Counted {
+    #[inline]
+    pub fn of(value: &Value) -> Counted {
+        Counted { bytes: value.heap_bytes(), expires_inside: value.next_element_expiry_ms().is_some() }
+    }
+}
+
 pub struct Table {
     root: Directory<Chunk>,
     pub keys: u64,
@@ -56,6 +70,10 @@ pub struct Table {
     table_bytes: usize,
     /// Bytes that the values hold outside of the segments, without the one being changed by `value_mut`.
     pub value_bytes: usize,
+    /// Values some of whose elements expire, without the one being changed by `value_mut`.
+    pub expiring_inside: usize,
+    /// Where the scan of those goes on.
+    pub inside_next: u64,
     /// While a walk has entries of this table to show.
     pub cut: Option<Cut>,
     pub due: super::due::DueState,
@@ -65,7 +83,28 @@ impl Table {
     pub fn new() -> Table {
         let root = Directory::new(Directory::new(Box::default()));
         let table_bytes = root.heap_bytes() + root.item(0).heap_bytes() + size_of::<Table>() + size_of::<Segment>();
-        Table { root, keys: 0, expires: 0, expire_sum_ms: 0, table_bytes, value_bytes: 0, cut: None, due: Default::default() }
+        Table {
+            root,
+            keys: 0,
+            expires: 0,
+            expire_sum_ms: 0,
+            table_bytes,
+            value_bytes: 0,
+            expiring_inside: 0,
+            inside_next: 0,
+            cut: None,
+            due: Default::default(),
+        }
+    }
+
+    pub fn count(&mut self, counted: Counted) {
+        self.value_bytes += counted.bytes;
+        self.expiring_inside += counted.expires_inside as usize;
+    }
+
+    pub fn forget_counted(&mut self, counted: Counted) {
+        self.value_bytes -= counted.bytes;
+        self.expiring_inside -= counted.expires_inside as usize;
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -109,16 +148,16 @@ impl Table {
         self.keys += 1;
         self.expires += expire_at_ms.is_some() as u64;
         self.expire_sum_ms += expire_at_ms.unwrap_or(0) as i128;
-        self.value_bytes += value.heap_bytes();
+        self.count(Counted::of(&value));
         self.due.note(expire_at_ms);
         self.resize(place, |segment| segment.push(hash, key, value, expire_at_ms));
     }
 
     pub fn replace(&mut self, place: Place, slot: usize, value: Value, expire_at_ms: Option<i64>) -> (Value, Option<i64>) {
         let old_expire = self.set_expire(place, slot, expire_at_ms);
-        self.value_bytes += value.heap_bytes();
+        self.count(Counted::of(&value));
         let old = std::mem::replace(self.segment_mut(place).value_mut(slot), value);
-        self.value_bytes -= old.heap_bytes();
+        self.forget_counted(Counted::of(&old));
         (old, old_expire)
     }
 
@@ -138,7 +177,7 @@ impl Table {
         self.keys -= 1;
         self.expires -= expire_at_ms.is_some() as u64;
         self.expire_sum_ms -= expire_at_ms.unwrap_or(0) as i128;
-        self.value_bytes -= value.heap_bytes();
+        self.forget_counted(Counted::of(&value));
         (value, expire_at_ms)
     }
 
@@ -266,7 +305,7 @@ impl Table {
     fn forget(&mut self, segment: &Segment) {
         self.keys -= segment.len() as u64;
         self.table_bytes -= segment.heap_bytes();
-        self.value_bytes -= segment.entries().map(|(_, value, _)| value.heap_bytes()).sum::<usize>();
+        segment.entries().for_each(|(_, value, _)| self.forget_counted(Counted::of(value)));
     }
 
     /// What `table_bytes` should be, counted afresh.

@@ -1,6 +1,6 @@
 //! Execution of one command (or one part of a transaction) on this shard's keys, and its record in the log.
 
-use super::{EXPIRE_EFFORT_PER_STEP, EXPIRE_KEYS_PER_STEP, EXPIRE_PERIOD_MS, Shard};
+use super::{EXPIRE_EFFORT_PER_STEP, EXPIRE_KEYS_PER_STEP, EXPIRE_PERIOD_MS, EXPIRE_SEGMENTS_PER_STEP, Shard};
 use crate::commands::{self, Command, Ctx, EngineCommand, Route, Run as Handler, Unnamed};
 use crate::ids::{DbIndex, Lsn, Seq, ShardId};
 use crate::resp::{Protocol, Reply};
@@ -106,7 +106,9 @@ impl Shard {
         }
         let locked = |db, key: &Vec<u8>| self.active.as_ref().is_some_and(|active| active.locks(db, key));
         let due: Vec<_> = due.into_iter().filter(|(db, key)| !locked(*db, key)).collect();
-        if due.is_empty() {
+        let inside = self.keyspace.due_inside(self.now_ms, EXPIRE_SEGMENTS_PER_STEP, EXPIRE_KEYS_PER_STEP);
+        let inside: Vec<_> = inside.into_iter().filter(|(db, key)| !locked(*db, key)).collect();
+        if due.is_empty() && inside.is_empty() {
             return;
         }
         self.effects.clear();
@@ -118,6 +120,23 @@ impl Shard {
                 self.effects.push(*db, &[b"DEL", key]);
                 self.stats.expired_keys += 1;
             }
+        }
+        for (db, key) in &inside {
+            let mut ignored = Vec::new();
+            let mut ctx = Ctx {
+                keyspace: &mut self.keyspace,
+                reply: Reply::new(&mut ignored, Protocol::default()),
+                effects: &mut self.effects,
+                db: *db,
+                now_ms: self.now_ms,
+                random: &mut self.random,
+                replaying: false,
+                gathered: false,
+                may_expire: true,
+                stats: &mut self.stats,
+                unnamed: None,
+            };
+            commands::expire_fields_of(&mut ctx, key);
         }
         if !self.effects.is_empty() {
             self.append_write();

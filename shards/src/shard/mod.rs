@@ -51,6 +51,8 @@ pub const EVERYSEC_HOLD_MS: i64 = 1900;
 const EXPIRE_KEYS_PER_STEP: usize = 32;
 const EXPIRE_EFFORT_PER_STEP: usize = 256;
 const EXPIRE_PERIOD_MS: i64 = 10;
+/// Segments looked at for hashes with expired fields, in one step: only while there is a hash whose fields expire.
+const EXPIRE_SEGMENTS_PER_STEP: usize = 16;
 /// Entries of dropped tables freed per pass.
 const RECLAIM_ENTRIES_PER_PASS: usize = 256;
 

@@ -105,6 +105,14 @@ impl Value {
         !compact && self.heap_bytes() > BIG_VALUE_BYTES
     }
 
+    /// When the first of its elements expires, for a hash whose fields do.
+    pub fn next_element_expiry_ms(&self) -> Option<i64> {
+        match self {
+            Value::Hash(hash) => hash.next_expiry(),
+            _ => None,
+        }
+    }
+
     /// Frees up to `parts` parts (chunks, elements) of a big value, which is of no use afterwards; true when dropping the
     /// rest costs next to nothing.
     pub fn free_some(&mut self, parts: usize) -> bool {
