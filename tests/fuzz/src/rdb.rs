@@ -18,6 +18,7 @@ use shards::rdb::values::encode_entry_as_commands;
 use shards::rdb::writer::Compression;
 use shards::rdb::{Item, Reader, Source};
 use shards::resp::decode_command;
+use shards::types::stream::StreamId;
 use shards::types::{Limits, Value};
 use std::any::Any;
 
@@ -77,8 +78,20 @@ fn commands_make(value: &Value) {
             rest = &rest[consumed..];
         }
         let made = state(&made);
-        assert_eq!(made.values().collect::<Vec<_>>(), [&(value.clone(), None)], "its commands make the value");
+        let [(made, None)] = &made.values().collect::<Vec<_>>()[..] else { panic!("one key without an expiry") };
+        assert_eq!(made, &with_traces_of(made, value), "its commands make the value");
     }
+}
+
+/// Redis 6.2 kept no highest deleted id. The commands of a stream that holds none leave one, of entries that are pending and gone.
+fn with_traces_of(made: &Value, value: &Value) -> Value {
+    let mut value = value.clone();
+    if let (Value::Stream(made), Value::Stream(stream)) = (made, &mut value)
+        && stream.max_deleted_id() == StreamId::ZERO
+    {
+        stream.set_ids(stream.last_id(), stream.entries_added(), made.max_deleted_id());
+    }
+    value
 }
 
 struct Sink(BodyWriter);
