@@ -35,7 +35,10 @@ const VALUES: &[(&str, &[&str])] = &[
     ("hll-dense", &["CONFIG SET hll-sparse-max-bytes 30", "PFADD k a b c d e f g h i j k l m n o p q"]),
     ("list", &["RPUSH k a b 1 -1000 300000 12345678901 0"]),
     ("list-plain-nodes", &["CONFIG SET list-max-listpack-size 2", "RPUSH k a b c d e f g", "APPEND x y"]),
-    ("list-big-element", &["CONFIG SET list-max-listpack-size -1", "SETRANGE x 5000 z", "RPUSH k a", "SORT nosuch GET x STORE y"]),
+    (
+        "list-big-element",
+        &["CONFIG SET list-max-listpack-size -1", "SETRANGE x 5000 z", "RPUSH k a", "SORT nosuch GET x STORE y"],
+    ),
     ("set-int", &["SADD k 1 2 3"]),
     ("set-int-32", &["SADD k 1 70000 -5"]),
     ("set-int-64", &["SADD k 1 5000000000 -5"]),
@@ -54,7 +57,10 @@ const VALUES: &[(&str, &[&str])] = &[
     ("stream", &["XADD k 1-1 a 1 b 2", "XADD k 1-2 a 3 b 4", "XADD k 5-0 c x", "XADD k 6-0 c y"]),
     ("stream-deleted", &["XADD k 1-1 a 1", "XADD k 1-2 a 3", "XADD k 5-0 c x", "XDEL k 1-2", "XTRIM k MAXLEN 1"]),
     ("stream-empty", &["XGROUP CREATE k g $ MKSTREAM"]),
-    ("stream-nodes", &["CONFIG SET stream-node-max-entries 2", "XADD k 1-1 a 1", "XADD k 1-2 a 3", "XADD k 1-3 a 3", "XADD k 9-3 b 3"]),
+    (
+        "stream-nodes",
+        &["CONFIG SET stream-node-max-entries 2", "XADD k 1-1 a 1", "XADD k 1-2 a 3", "XADD k 1-3 a 3", "XADD k 9-3 b 3"],
+    ),
     (
         "stream-groups",
         &[
@@ -237,7 +243,8 @@ fn old_values() {
     let quicklist = [&[2][..], &packed(&ziplist(&plain)), &packed(&ziplist(&plain[..1]))].concat();
     let zipmap = b"\x02\x01f\x01\x00v\x05hello\x05\x02worldxx\xff";
     let zset = [&[2][..], b"\x01a\x031.5", b"\x01b\xfe"].concat();
-    let valkey_hash = [&[2][..], b"\x01f\x01v", &1_900_000_000_000i64.to_le_bytes(), b"\x01g\x01w", &(-1i64).to_le_bytes()].concat();
+    let valkey_hash =
+        [&[2][..], b"\x01f\x01v", &1_900_000_000_000i64.to_le_bytes(), b"\x01g\x01w", &(-1i64).to_le_bytes()].concat();
     for (name, code, value, version) in [
         ("old-list", type_code::LIST, strings(&plain), 1),
         ("old-set", type_code::SET, strings(&plain), 1),
@@ -252,7 +259,8 @@ fn old_values() {
     ] {
         let payload = [&[code][..], &value, &(version as u16).to_le_bytes(), &[0; 8]].concat();
         keep("dump", name, &payload);
-        let header = if version == VALKEY_VERSION { b"VALKEY080".to_vec() } else { format!("REDIS{:04}", version.max(6)).into_bytes() };
+        let header =
+            if version == VALKEY_VERSION { b"VALKEY080".to_vec() } else { format!("REDIS{:04}", version.max(6)).into_bytes() };
         assert!(version <= REDIS_VERSION_MAX || version == VALKEY_VERSION);
         keep("rdb", name, &[&header[..], &[254, 0, code], b"\x01k", &value, &[255], &[0; 8]].concat());
     }
@@ -272,7 +280,8 @@ fn ziplist(elements: &[&[u8]]) -> Vec<u8> {
         before = (entries.len() - start) as u8;
     }
     let total = 10 + entries.len() + 1;
-    let header = [&(total as u32).to_le_bytes()[..], &(last as u32).to_le_bytes(), &(elements.len() as u16).to_le_bytes()].concat();
+    let header =
+        [&(total as u32).to_le_bytes()[..], &(last as u32).to_le_bytes(), &(elements.len() as u16).to_le_bytes()].concat();
     [&header[..], &entries, &[0xff]].concat()
 }
 
@@ -305,7 +314,8 @@ fn aofs() {
         let bytes = commands.flat_map(|command| request(&command.split(' ').map(str::as_bytes).collect::<Vec<_>>()));
         keep("aof", name, &std::iter::once(0).chain(bytes).collect::<Vec<_>>());
     }
-    let manifest = "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\nfile \"h x\" seq 1 type h\n";
+    let manifest =
+        "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\nfile \"h x\" seq 1 type h\n";
     keep("aof", "manifest", &[&[2][..], manifest.as_bytes()].concat());
 }
 
@@ -338,7 +348,8 @@ fn logs() {
         frame[24..32].fill(0xff);
         frame
     };
-    let rotated = [segment(1, &[one.clone(), frame(3, 2, 1, &end)]), segment(2, &[frame(4, 2, 1, &mark), frame(5, 3, 2, &writes)])];
+    let rotated =
+        [segment(1, &[one.clone(), frame(3, 2, 1, &end)]), segment(2, &[frame(4, 2, 1, &mark), frame(5, 3, 2, &writes)])];
     keep("frames", "one", &[&[0, 0, 0][..], &segment(1, &[one.clone()])].concat());
     keep("frames", "rotated", &[&[0, 0, 0][..], &rotated.concat()].concat());
     keep("frames", "ended", &[&[2, 0, 6][..], &rotated.concat()].concat());
@@ -358,7 +369,8 @@ fn manifests() {
     let first = "shardis-manifest 1\nwritten-by inode=12 birth-ns=34 boot-id=b-1\n";
     let base = "base id=2 generation=5 shards=1 mode=always format=rdb created-ms=-1\nbase-file shard=0 cut=12 bytes=99 crc=0000000000000abc \
                 path=shard-0000/base-2.rdb\nbase-keys shard=0 db=0 keys=10 expires=3\n";
-    let generation = "generation number=5 shards=1 mode=no logged=1\nlog-end shard=0 lsn=77\nsegment shard=0 id=3 bytes=1048576\n";
+    let generation =
+        "generation number=5 shards=1 mode=no logged=1\nlog-end shard=0 lsn=77\nsegment shard=0 id=3 bytes=1048576\n";
     let next = "generation number=6 shards=2 mode=everysec logged=1\nsegment shard=1 id=1 bytes=4096\n";
     for (name, text) in [
         ("empty", format!("{first}state running distrusted=0 next-base=1\n")),
@@ -386,7 +398,10 @@ fn settings() {
         ("save", "save 900 1\nsave 300 10\nsave \"\"\nsave 60 1000\n\0save 1 2 3 4\nsave "),
         ("buffers", "client-output-buffer-limit replica 256mb 64mb 60\nclient-output-buffer-limit pubsub 32mb 8mb 60\n"),
         ("lines", "user a on ~* +@all\nrename-command FLUSHALL \"\"\nrename-command GET LESEN\nloadmodule x.so\n"),
-        ("words", "bind 127.0.0.1 -::1\nbind \"\"\nshutdown-on-sigterm save force\nnotify-keyspace-events AKE\noom-score-adj-values 0 200 800\n"),
+        (
+            "words",
+            "bind 127.0.0.1 -::1\nbind \"\"\nshutdown-on-sigterm save force\nnotify-keyspace-events AKE\noom-score-adj-values 0 200 800\n",
+        ),
         ("ours", "shards 2\nrecovery-assume power-loss\nappendonly yes\nappendfsync always\npipeline-order relaxed\n"),
         ("spaces", "  PORT\t7000 \r\n\n# comment\nrequirepass \"a \\x41\\\"\"\nmaxmemory 1kb\nmaxmemory-clients 5%\n"),
     ] {
