@@ -6,7 +6,9 @@ use shards::keyspace::{Keyspace, KeyspaceOptions};
 use shards::recovery::replay_command;
 use shards::resp::{Protocol, Reply, parse_integer};
 use shards::types::{Limits, Value};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 
 pub const DATABASES: DbIndex = 4;
 
@@ -28,8 +30,45 @@ pub const SMALL: Limits = Limits {
     stream_node_max_entries: 3,
 };
 
-pub fn keyspace(limits: Limits) -> Keyspace {
-    Keyspace::with(KeyspaceOptions { databases: DATABASES, hash_seed: 1, limits })
+thread_local! {
+    /// Empty ones. A new one takes half a megabyte: more time than most inputs.
+    static SPARE: RefCell<Vec<Keyspace>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An empty keyspace, until it is dropped.
+pub struct Lent(Option<Keyspace>);
+
+pub fn keyspace(limits: Limits) -> Lent {
+    let new = || Keyspace::with(KeyspaceOptions { databases: DATABASES, hash_seed: 1, limits });
+    let mut keyspace = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(new);
+    keyspace.set_limits(limits);
+    Lent(Some(keyspace))
+}
+
+impl Deref for Lent {
+    type Target = Keyspace;
+
+    fn deref(&self) -> &Keyspace {
+        self.0.as_ref().expect("there until it is dropped")
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Keyspace {
+        self.0.as_mut().expect("there until it is dropped")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut keyspace = self.0.take().expect("dropped once");
+        if std::thread::panicking() {
+            return;
+        }
+        keyspace.drain().for_each(drop);
+        while keyspace.reclaim(1000) {}
+        SPARE.with_borrow_mut(|spare| spare.push(keyspace));
+    }
 }
 
 /// Runs one data command; gives its reply. What it changed is added to `log`.
