@@ -3,313 +3,26 @@
 //!
 //! A failure prints the seed, the step and the last commands; `DIFFERENTIAL_SEED` shifts the seeds. `redis-server` must be on PATH.
 
+mod both_sides;
 mod random_commands;
 mod snapshots;
 
+use both_sides::*;
 use random_commands::*;
-use shards::commands::{CommandStats, Ctx, Effects, Home, Names, Run, Session, resolve, run_data};
-use shards::keyspace::Keyspace;
-use shards::resp::{Protocol, Reply, decode_command};
-use snapshots::{Snapshots, State, commands, dump, state};
+use shards::commands::{Run, resolve};
+use shards::resp::Protocol;
+use snapshots::state;
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::io::{BufReader, Write};
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 const STEPS: usize = 40_000;
 
-/// A redis-server of our own; ends with the test.
-struct Redis {
-    child: Child,
-    dir: std::path::PathBuf,
-    stream: BufReader<UnixStream>,
-}
-
-impl Redis {
-    fn start(peer: Peer, name: &str) -> Redis {
-        Redis::start_with(peer, name, None)
-    }
-
-    fn start_with(peer: Peer, name: &str, dump: Option<&[u8]>) -> Redis {
-        let dir = std::env::temp_dir().join(format!("shardis-differential-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a temporary directory");
-        if let Some(dump) = dump {
-            std::fs::write(dir.join("dump.rdb"), dump).expect("a temporary directory");
-        }
-        // A socket in our own directory: a port could be taken by another test.
-        let socket = dir.join("socket");
-        let child = Command::new(peer.program())
-            .args([
-                "--port",
-                "0",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--databases",
-                &DATABASES.to_string(),
-                "--enable-debug-command",
-                "yes",
-            ])
-            .args([OsStr::new("--dir"), dir.as_os_str(), OsStr::new("--unixsocket"), socket.as_os_str()])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("this test needs redis-server on PATH (Debian: apt-get install redis-server)");
-        let started = Instant::now();
-        let stream = loop {
-            match UnixStream::connect(&socket) {
-                Ok(stream) => break stream,
-                Err(error) if started.elapsed() > Duration::from_secs(20) => panic!("redis-server does not answer: {error}"),
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
-            }
-        };
-        Redis { child, dir, stream: BufReader::new(stream) }
-    }
-
-    fn run(&mut self, args: &[Vec<u8>]) -> Vec<u8> {
-        let request = encode(args);
-        self.stream.get_mut().write_all(&request).expect("redis-server takes requests");
-        let mut reply = Vec::new();
-        read_reply(&mut self.stream, &mut reply);
-        reply
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// The handlers over one keyspace, dispatched as the engine does for one shard.
-struct Handlers {
-    keyspace: Keyspace,
-    session: Session,
-    random: fastrand::Rng,
-    /// All effects so far.
-    log: Effects,
-    snapshots: Snapshots,
-}
-
-impl Handlers {
-    fn new() -> Handlers {
-        let session = Session { authenticated: true, ..Session::default() };
-        Handlers {
-            keyspace: Keyspace::new(DATABASES, 1),
-            session,
-            random: fastrand::Rng::with_seed(1),
-            log: Effects::default(),
-            snapshots: Snapshots::new(),
-        }
-    }
-
-    fn run(&mut self, args: &[Vec<u8>], gathered: bool) -> Vec<u8> {
-        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        let mut out = Vec::new();
-        let protocol = self.session.protocol;
-        let command = match resolve(&args) {
-            Ok(command) => command,
-            Err(text) => {
-                Reply::new(&mut out, protocol).error_bytes(&text);
-                return out;
-            }
-        };
-        let mut effects = Effects::default();
-        match command.run {
-            Run::Data(_) => {
-                let mut stats = CommandStats::default();
-                let mut ctx = Ctx {
-                    keyspace: &mut self.keyspace,
-                    reply: Reply::new(&mut out, protocol),
-                    effects: &mut effects,
-                    db: self.session.db,
-                    now_ms: now_ms(),
-                    random: &mut self.random,
-                    replaying: false,
-                    gathered,
-                    may_expire: true,
-                    stats: &mut stats,
-                    unnamed: None,
-                };
-                run_data(command, &mut ctx, &args);
-            }
-            Run::Home(handler) => {
-                let mut home = Home {
-                    session: &mut self.session,
-                    reply: Reply::new(&mut out, protocol),
-                    now_ms: now_ms(),
-                    now_us: now_ms() * 1000,
-                    databases: DATABASES,
-                    password: b"",
-                    names: &Names::TABLE,
-                    random: &mut self.random,
-                };
-                handler(&mut home, &args);
-            }
-            Run::Engine(_) | Run::Container => panic!("{} is not run here", command.name),
-        }
-        self.log.append(&effects);
-        self.snapshots.step(&mut self.keyspace);
-        while self.keyspace.reclaim(1000) {}
-        out
-    }
-}
-
-/// The state after running commands, as they are logged, on an empty keyspace.
-fn replayed<'l>(log: impl Iterator<Item = (u16, &'l [u8])>) -> State {
-    let mut keyspace = Keyspace::new(DATABASES, 2);
-    let mut random = fastrand::Rng::with_seed(2);
-    for (db, mut bytes) in log {
-        while !bytes.is_empty() {
-            let (args, consumed) = decode_command(bytes).expect("what is logged are commands");
-            let (mut out, mut effects, mut stats) = (Vec::new(), Effects::default(), CommandStats::default());
-            let mut ctx = Ctx {
-                keyspace: &mut keyspace,
-                reply: Reply::new(&mut out, Protocol::Resp2),
-                effects: &mut effects,
-                db,
-                now_ms: now_ms(),
-                random: &mut random,
-                replaying: true,
-                gathered: false,
-                may_expire: false,
-                stats: &mut stats,
-                unnamed: None,
-            };
-            run_data(resolve(&args).expect("logged commands are in the table"), &mut ctx, &args);
-            assert_ne!(out[0], b'-', "replay of {} failed: {}", show_all(&args), String::from_utf8_lossy(&out));
-            bytes = &bytes[consumed..];
-        }
-    }
-    state(&keyspace)
-}
-
-fn assert_same_state(what: &str, seed: u64, found: &State, expected: &State) {
-    for key in found.keys().chain(expected.keys()) {
-        assert_eq!(found.get(key), expected.get(key), "seed {seed}: {what}: {} differs", String::from_utf8_lossy(&key.1));
-    }
-}
-
-/// The state's `dump.rdb` in a real server: its digest is that of the server which ran the same commands.
-fn loads_elsewhere(peer: Peer, redis: &mut Redis, state: &State, seed: u64) {
-    let expected = redis.run(&words("DEBUG DIGEST"));
-    let mut loaded = Redis::start_with(peer, &format!("{seed}-loaded"), Some(&dump(state)));
-    let found = loaded.run(&words("DEBUG DIGEST"));
-    if found != expected {
-        let differing = state.keys().filter(|(db, key)| {
-            let ask = |redis: &mut Redis| {
-                redis.run(&words(&format!("SELECT {db}")));
-                redis.run(&[words("DEBUG DIGEST-VALUE"), vec![key.clone()]].concat())
-            };
-            ask(redis) != ask(&mut loaded)
-        });
-        let names: Vec<String> = differing.map(|(db, key)| format!("{db}:{}", String::from_utf8_lossy(key))).collect();
-        panic!("seed {seed}: {peer:?} has loaded another state from our dump.rdb: {names:?}");
-    }
-}
-
 /// Runs `STEPS` random commands on both sides. `gathered`: as if the keys were lent by other shards; encodings may differ then.
 fn check(seed: u64, protocol: Protocol, gathered: bool) {
-    // Other seeds: DIFFERENTIAL_SEED=1000 cargo test -p shards --test differential_commands
-    let first: u64 = std::env::var("DIFFERENTIAL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    let seed = first + seed;
-    let peer = Peer::chosen();
-    let mut redis = Redis::start(peer, &format!("{seed}"));
-    let mut handlers = Handlers::new();
-    let mut generator = Generator::new(seed, only(templates(peer)));
-    if protocol == Protocol::Resp3 {
-        redis.run(&words("HELLO 3"));
-        handlers.session.protocol = protocol;
+    let mut sides = Sides::start(seed, protocol);
+    for _ in 0..STEPS {
+        sides.step(gathered);
     }
-    let mut history: Vec<String> = Vec::new();
-    for step in 0..STEPS {
-        let args = match generator.random.usize(..60) {
-            0 => restore_of_dump(&mut redis, &mut handlers, &mut generator),
-            _ => generator.command(),
-        };
-        let ours = handlers.run(&args, gathered);
-        if let Some(mirror) = mirror(&args, &ours) {
-            for other in mirror.commands {
-                let theirs = redis.run(&other);
-                history.push(format!(
-                    "{}as {}-> {}",
-                    show_all(&args),
-                    show_all(&other),
-                    String::from_utf8_lossy(&theirs).escape_debug()
-                ));
-                assert!(theirs[0] != b'-', "seed {seed}, step {step}: {}", history.last().expect("just pushed"));
-            }
-            continue;
-        }
-        let theirs = redis.run(&args);
-        history.push(format!("{}-> {}", show_all(&args), String::from_utf8_lossy(&theirs).escape_debug()));
-        assert!(
-            same_reply(peer, &args, &ours, &theirs, !gathered),
-            "seed {seed}, step {step}: {}\n  ours:   {}\n  theirs: {}\nbefore:\n{}",
-            show_all(&args),
-            String::from_utf8_lossy(&ours).escape_debug(),
-            String::from_utf8_lossy(&theirs).escape_debug(),
-            history[history.len().saturating_sub(25)..].join("\n")
-        );
-    }
-    compare_states(peer, &mut redis, &mut handlers, seed);
-    let state = state(&handlers.keyspace);
-    assert_same_state("what the effects lead to", seed, &replayed(handlers.log.iter()), &state);
-    let commands = commands(&state);
-    assert_same_state("a base of commands", seed, &replayed(commands.iter().map(|(db, bytes)| (*db, &bytes[..]))), &state);
-    loads_elsewhere(peer, &mut redis, &state, seed);
-    assert!(handlers.snapshots.taken > 10, "seed {seed}: {} snapshots were taken", handlers.snapshots.taken);
-}
-
-/// Either side's DUMP of a key, to be restored on both.
-fn restore_of_dump(redis: &mut Redis, handlers: &mut Handlers, generator: &mut Generator) -> Args {
-    let dump = vec![b"DUMP".to_vec(), generator.fill("K")];
-    let reply = if generator.random.bool() { redis.run(&dump) } else { handlers.run(&dump, false) };
-    let payload = reply.iter().position(|&byte| byte == b'\n').map(|at| &reply[at + 1..]).filter(|rest| rest.len() > 2);
-    let Some(payload) = payload else { return dump };
-    let payload = payload[..payload.len() - 2].to_vec();
-    vec![b"RESTORE".to_vec(), generator.fill("K"), b"0".to_vec(), payload, b"REPLACE".to_vec()]
-}
-
-fn shown(reply: &[u8]) -> String {
-    String::from_utf8_lossy(reply).escape_debug().to_string()
-}
-
-fn compare_states(peer: Peer, redis: &mut Redis, handlers: &mut Handlers, seed: u64) {
-    for db in 0..DATABASES {
-        for command in [format!("SELECT {db}"), "KEYS *".to_string(), "DBSIZE".to_string()] {
-            let args = words(&command);
-            let (ours, theirs) = (handlers.run(&args, false), redis.run(&args));
-            assert!(
-                same_reply(peer, &args, &ours, &theirs, true),
-                "seed {seed}, database {db}: {command} differs at the end:\n  ours:   {}\n  theirs: {}",
-                shown(&ours),
-                shown(&theirs)
-            );
-        }
-        let families = FAMILIES.iter().flat_map(|family| family.keys.iter().map(|key| key.to_string()));
-        for key in (0..6).map(|key| format!("k{key}")).chain(families) {
-            let of_families = FAMILIES.iter().flat_map(|family| family.state.iter().copied());
-            for command in ["TYPE K", "GET K", "PEXPIRETIME K"].into_iter().chain(of_families) {
-                let args: Args = words(command)
-                    .iter()
-                    .map(|word| if word == b"K" { key.clone().into_bytes() } else { word.clone() })
-                    .collect();
-                let (ours, theirs) = (handlers.run(&args, false), redis.run(&args));
-                assert!(
-                    same_reply(peer, &args, &ours, &theirs, true),
-                    "seed {seed}, database {db}: {} differs at the end\n  ours:   {}\n  theirs: {}",
-                    show_all(&args),
-                    String::from_utf8_lossy(&ours).escape_debug(),
-                    String::from_utf8_lossy(&theirs).escape_debug()
-                );
-            }
-        }
-    }
+    sides.check_end();
 }
 
 #[test]
@@ -398,6 +111,7 @@ fn rare_cases_are_those_of_redis() {
             cases.extend([restore(ttl, options), words("EXISTS k")]);
         }
     }
+    cases.extend(["DEL k", "RPUSH k 1 2 3 4", "SORT k BY nosort DESC", "SORT k BY nosort DESC LIMIT 1 2"].map(words));
     cases.extend(["LOLWUT VERSION x", "LOLWUT VERSION 1.5", "LOLWUT VERSION 5 x", "LOLWUT VERSION 6 1 x"].map(words));
     cases.extend([vec![b"f\xff".to_vec(), b"a\r\n".to_vec()], vec![b"OBJECT".to_vec(), b"\xfe".to_vec()]]);
     for args in cases {

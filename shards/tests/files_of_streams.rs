@@ -3,7 +3,7 @@
 use shards::commands::{CommandStats, Ctx, Effects, resolve, run_data};
 use shards::keyspace::Keyspace;
 use shards::rdb::dump::dump_value_within;
-use shards::rdb::values::{Progress, encode_commands_piece, encode_entry_as_commands, encode_piece, value_version};
+use shards::rdb::values::{Progress, VERSION_ALL, encode_commands_piece, encode_entry_as_commands, encode_piece, value_version};
 use shards::rdb::writer::Compression;
 use shards::rdb::{Crc64, restore_value};
 use shards::resp::{Protocol, Reply, decode_command};
@@ -232,7 +232,7 @@ fn a_big_stream_is_encoded_in_pieces_while_it_changes() {
     let mut stream = big_stream();
     let (whole, saved) = (dump_value_within(&value(&stream), u32::MAX), value(&stream));
     let (mut pieces, mut progress, mut count) = (vec![whole[0]], Progress::default(), 1);
-    while !encode_piece(&mut pieces, &saved, &mut progress, Compression::Lzf) {
+    while !encode_piece(&mut pieces, &saved, VERSION_ALL, &mut progress, Compression::Lzf) {
         count += 1;
         let next = stream.last_id().next().expect("far from the last id");
         stream.add(next, &[b"field", b"value"], &LIMITS);
@@ -250,7 +250,7 @@ fn the_commands_of_a_stream_make_it_here() {
     let streams = (0..100).map(|_| random_stream(&mut random)).chain([big_stream()]);
     for (round, stream) in streams.enumerate() {
         let (mut commands, mut progress) = (Vec::new(), Progress::default());
-        while !encode_commands_piece(&mut commands, b"s", &value(&stream), None, &mut progress) {}
+        while !encode_commands_piece(&mut commands, b"s", &value(&stream), None, VERSION_ALL, &mut progress) {}
         let made = replayed(&commands);
         assert_same(&made, &stream, &format!("round {round}"));
     }

@@ -14,6 +14,7 @@ mod reload;
 mod saves;
 
 pub use config::fsync_mode;
+pub use export::Exported;
 pub use info::resident_memory;
 pub use reload::Slots;
 

@@ -1,5 +1,6 @@
 //! SAVE, BGSAVE, BGREWRITEAOF, EXPORT, SHUTDOWN, save points and automatic rewrites: one base at a time, in the order of asking.
 
+use super::export::Exported;
 use super::{Admin, Purpose, Requester, Then, export, word};
 use crate::config::{AppendFsync, SavePoint};
 use crate::journal;
@@ -173,7 +174,7 @@ impl Admin {
         }
         let Some(order) = self.saves.queue.pop_front() else { return };
         let commands = match &order.export {
-            Some(target) => target.commands,
+            Some(target) => target.wants_commands_base(),
             None => order.saving == Saving::Rewrite && !self.config.flag("aof-use-rdb-preamble"),
         };
         let format = if commands { BaseFormat::Commands } else { BaseFormat::Rdb };
@@ -199,7 +200,7 @@ impl Admin {
                 };
             }
         }
-        self.finish_order(outcome.map(|()| String::new()), shard, now);
+        self.finish_order(outcome.map(|()| "OK".into()), shard, now);
     }
 
     /// What the size of the log is compared with.
@@ -209,15 +210,17 @@ impl Admin {
         self.saves.base_bytes = base.map_or(0, |base| base.files.iter().map(|file| file.bytes).sum());
     }
 
-    pub(super) fn exported(&mut self, id: u64, outcome: Result<String, String>, shard: &mut Shard, now: i64) {
+    pub(super) fn exported(&mut self, id: u64, outcome: Result<Exported, String>, shard: &mut Shard, now: i64) {
         if id == self.saves.export_id {
-            if let Ok(path) = &outcome {
-                journal::notice(&format!("Exported to {path}"));
+            if let Ok(exported) = &outcome {
+                journal::notice(&format!("Exported to {}", exported.name));
+                exported.losses.named.iter().for_each(|named| journal::warning(&format!("Not in {}: {named}", exported.name)));
             }
-            self.finish_order(outcome, shard, now);
+            self.finish_order(outcome.map(|exported| exported.answer()), shard, now);
         }
     }
 
+    /// `outcome`: what the requester is told.
     fn finish_order(&mut self, outcome: Result<String, String>, shard: &mut Shard, now: i64) {
         let Some((order, since_ms)) = self.saves.current.take() else { return };
         self.note_outcome(order.saving, outcome.is_ok(), now - since_ms, now);
@@ -233,7 +236,7 @@ impl Admin {
         }
         if let Some(requester) = order.requester {
             match &outcome {
-                Ok(_) => self.ok(requester),
+                Ok(text) => self.answer(requester, |reply| reply.simple(text)),
                 Err(cause) => self.error(requester, &format!("ERR {cause}")),
             }
         }

@@ -11,7 +11,7 @@ pub mod client;
 pub mod listener;
 pub mod shard_loop;
 
-use crate::admin::Slots;
+use crate::admin::{Exported, Slots};
 use crate::config::Config;
 use crate::mailbox::Sleeper;
 use shards::commands::EngineCommand;
@@ -61,7 +61,7 @@ pub enum Control {
     /// SIGTERM or SIGINT, by its name.
     Signal(&'static str),
     /// A helper thread finished an export.
-    Exported { id: u64, outcome: Result<String, String> },
+    Exported { id: u64, outcome: Result<Exported, String> },
     /// A helper thread has read the files.
     ReadBack(Result<Vec<Keyspace>, String>),
 }

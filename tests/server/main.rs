@@ -10,6 +10,7 @@ mod command_docs;
 mod connections;
 mod differential;
 mod durability;
+mod exchange;
 mod io_uring;
 mod kill;
 mod reload;

@@ -9,23 +9,22 @@
 use crate::directory::{DATABASES, Directory, Threads};
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::show::{count, text};
+use crate::show::count;
 use crate::{Verdict, say};
 use shards::disk::Disk;
 use shards::error::{Error, Result};
 use shards::ids::DbIndex;
 use shards::keyspace::{Keyspace, KeyspaceOptions};
 use shards::manifest::{Base, BaseFile, BaseFormat, Manifest, PATH};
-use shards::rdb::aof::encode_select;
 use shards::rdb::bodies::{
-    Body, BodyWriter, DbMeta, END_BYTES, ShardHeader, bodies_version, concatenate, file_end, merge_header, read_shard_header,
-    sum_dbs,
+    Body, END_BYTES, ShardHeader, bodies_version, concatenate, file_end, merge_header, read_shard_header, sum_dbs,
 };
 use shards::rdb::format::{WRITE_VERSION_MIN, opcode};
-use shards::rdb::values::{Progress as Pieces, encode_commands_piece, value_version};
-use shards::rdb::writer::Compression;
+use shards::rdb::survey::{Losses, Survey};
+use shards::rdb::values::VERSION_ALL;
 use shards::rdb::{Crc64, Reader};
 use shards::recovery::{Assume, Decision, FileSource, decide, load};
+use shards::snapshot::{BigEntry, Encoder};
 use shards::types::{Limits, Value};
 use std::path::PathBuf;
 
@@ -44,8 +43,6 @@ pub struct Options {
 /// Pending bytes are written from here on; strings above it go in pieces.
 const WRITE_BYTES: usize = 1 << 20;
 const SCAN_ENTRIES: usize = 1024;
-/// Keys that a version can't express and that are named; the others are only counted.
-const NAMED_MAX: usize = 20;
 
 pub fn export(directory: &Directory, options: &Options) -> Result<Verdict> {
     let manifest =
@@ -220,62 +217,39 @@ fn encode(
         KeyspaceOptions { databases: DATABASES, hash_seed: 0, limits: Limits::default() },
         &Threads,
     )?;
-    let survey = survey(&keyspaces, options.rdb_version.unwrap_or(u32::MAX));
+    let version_max = options.rdb_version.unwrap_or(VERSION_ALL);
+    let survey = survey(&keyspaces, version_max);
     match &options.format {
-        Format::Aof { preamble: false, .. } => encode_commands(&keyspaces, output)?,
+        Format::Aof { preamble: false, .. } => {
+            encode_entries(&keyspaces, &survey, Encoder::for_export(BaseFormat::Commands, version_max), output)?;
+        }
         Format::Aof { .. } | Format::Rdb(_) => encode_rdb(&keyspaces, &survey, options, output)?,
     }
-    survey.say_left_out(options.rdb_version);
+    say_losses(&survey.losses, version_max);
     let keys = survey.dbs.iter().map(|meta| meta.keys).sum();
-    let verdict = if survey.left_out == 0 { Verdict::Sound } else { Verdict::Damaged };
+    let verdict = if survey.losses.have_data() { Verdict::Damaged } else { Verdict::Sound };
     Ok(Written { keys, how: String::new(), verdict })
 }
 
-/// What a file of a version will hold.
-#[derive(Default)]
-struct Survey {
-    dbs: Vec<DbMeta>,
-    /// The lowest version that holds what is written.
-    version: u32,
-    version_max: u32,
-    left_out: u64,
-    named: Vec<String>,
-}
-
-impl Survey {
-    fn say_left_out(&self, version: Option<u32>) {
-        if let (1.., Some(version)) = (self.left_out, version) {
-            say(format_args!("left out   {}: RDB version {version} can't express them", count(self.left_out, "key", "keys")));
-            self.named.iter().for_each(|name| say(format_args!("left out   {name}")));
-        }
-    }
-}
-
 fn survey(keyspaces: &[Keyspace], version_max: u32) -> Survey {
-    let mut survey = Survey { version: WRITE_VERSION_MIN, version_max, ..Survey::default() };
+    let mut survey = Survey::new(version_max);
     each_database(keyspaces, |db| {
-        let mut meta = DbMeta { db, keys: 0, expires: 0 };
         each_entry(keyspaces, db, &mut |key, value, expire_at_ms| {
-            let version = value_version(value);
-            if version > version_max {
-                survey.left_out += 1;
-                if survey.named.len() < NAMED_MAX {
-                    survey.named.push(format!("db{db} {} ({}, needs version {version})", text(key), value.type_name()));
-                }
-            } else {
-                meta.keys += 1;
-                meta.expires += expire_at_ms.is_some() as u64;
-                survey.version = survey.version.max(version);
-            }
+            survey.count(db, key, value, expire_at_ms);
             Ok(())
-        })?;
-        if meta.keys > 0 {
-            survey.dbs.push(meta);
-        }
-        Ok(())
+        })
     })
     .expect("counting does not fail");
     survey
+}
+
+fn say_losses(losses: &Losses, version: u32) {
+    for (label, keys) in [("left out ", losses.keys_left_out), ("with less", losses.keys_with_less)] {
+        if keys > 0 {
+            say(format_args!("{label}  {}: RDB version {version} can't say all about them", count(keys, "key", "keys")));
+        }
+    }
+    losses.named.iter().for_each(|named| say(format_args!("lost       {named}")));
 }
 
 fn each_database(keyspaces: &[Keyspace], mut visit: impl FnMut(DbIndex) -> Result<()>) -> Result<()> {
@@ -307,55 +281,26 @@ fn each_entry(keyspaces: &[Keyspace], db: DbIndex, visit: &mut VisitEntry<'_>) -
 
 fn encode_rdb(keyspaces: &[Keyspace], survey: &Survey, options: &Options, output: &mut Output) -> Result<()> {
     let mut header = Vec::new();
-    merge_header(&mut header, options.rdb_version.unwrap_or(survey.version), options.format.aux(), &[], &survey.dbs);
+    let version = options.rdb_version.unwrap_or(survey.version);
+    merge_header(&mut header, version, options.format.aux(), &[], &survey.dbs);
     output.write(&header)?;
-    let mut body = BodyWriter::new(Compression::Lzf);
-    for meta in &survey.dbs {
-        each_entry(keyspaces, meta.db, &mut |key, value, expire_at_ms| {
-            if value_version(value) <= survey.version_max {
-                encode_entry(&mut body, meta.db, key, value, expire_at_ms, output)?;
-            }
-            Ok(())
-        })?;
-    }
-    let (last, body) = body.finish();
+    let body = encode_entries(keyspaces, survey, Encoder::for_export(BaseFormat::Rdb, version), output)?;
     assert_eq!(body.dbs, survey.dbs, "the header says what is in the body");
     assert_eq!(bodies_version([&body]), survey.version, "the survey has seen every value");
-    output.write(&last)?;
     output.write(&file_end(&header, &body))
 }
 
-fn encode_entry(
-    body: &mut BodyWriter,
-    db: DbIndex,
-    key: &[u8],
-    value: &Value,
-    expire_at_ms: Option<i64>,
-    output: &mut Output,
-) -> Result<()> {
-    body.begin(db, key, value, expire_at_ms);
-    loop {
-        let done = body.piece(value);
-        if body.pending_bytes() >= WRITE_BYTES {
-            output.write(&body.take())?;
-        }
-        if done {
-            return Ok(());
-        }
-    }
-}
-
-fn encode_commands(keyspaces: &[Keyspace], output: &mut Output) -> Result<()> {
-    let mut out = Vec::new();
+fn encode_entries(keyspaces: &[Keyspace], survey: &Survey, mut encoder: Encoder, output: &mut Output) -> Result<Body> {
     each_database(keyspaces, |db| {
-        encode_select(&mut out, db);
         each_entry(keyspaces, db, &mut |key, value, expire_at_ms| {
-            let mut progress = Pieces::default();
+            if !survey.keeps(value) {
+                return Ok(());
+            }
+            let mut entry = BigEntry::new(db, key.to_vec(), value.clone(), expire_at_ms);
             loop {
-                let done = encode_commands_piece(&mut out, key, value, expire_at_ms, &mut progress);
-                if out.len() >= WRITE_BYTES {
-                    output.write(&out)?;
-                    out.clear();
+                let done = encoder.piece(&mut entry);
+                if encoder.pending_bytes() >= WRITE_BYTES {
+                    output.write(&encoder.take())?;
                 }
                 if done {
                     return Ok(());
@@ -363,5 +308,7 @@ fn encode_commands(keyspaces: &[Keyspace], output: &mut Output) -> Result<()> {
             }
         })
     })?;
-    output.write(&out)
+    let (last, body) = encoder.finish();
+    output.write(&last)?;
+    Ok(body)
 }

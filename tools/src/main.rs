@@ -34,8 +34,9 @@ struct Export {
     dir: PathBuf,
     #[command(flatten)]
     target: ExportTarget,
-    /// Write this version; without it, the lowest that holds everything (at least 9)
-    #[arg(long, value_parser = clap::value_parser!(u32).range(9..=11))]
+    /// Write for readers of this RDB version (Redis 6.2: 9, 7.0: 10, 7.2 and Valkey: 11, 7.4 and later: 12); what it can't say is
+    /// named and counted. Without it, the lowest that holds everything (at least 9)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(9..=12))]
     rdb_version: Option<u32>,
     /// Commands only: an AOF without an RDB at its beginning
     #[arg(long, conflicts_with = "rdb")]

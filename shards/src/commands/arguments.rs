@@ -86,8 +86,7 @@ pub fn typed_to_change<'c, T: Typed>(
     new: impl FnOnce() -> T,
 ) -> &'c mut T {
     let entry = entry.unwrap_or_else(|| {
-        ctx.keyspace.insert(ctx.db, key, new().into_value(), None);
-        ctx.notify(EventClasses::NEW, "new", key);
+        ctx.put(key, new().into_value(), None);
         ctx.keyspace.find(ctx.db, key).expect("it was just put there")
     });
     typed_mut(ctx, entry)
@@ -126,7 +125,7 @@ pub fn reply_string(ctx: &mut Ctx<'_>, entry: Entry) {
 
 /// Sets a string whatever the key holds.
 pub fn put_string(ctx: &mut Ctx<'_>, key: &[u8], bytes: &[u8], expire_at_ms: Option<i64>) {
-    ctx.keyspace.insert(ctx.db, key, Value::Str(Str::new(bytes)), expire_at_ms);
+    ctx.put(key, Value::Str(Str::new(bytes)), expire_at_ms);
 }
 
 /// A number as an argument of an effect.

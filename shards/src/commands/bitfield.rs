@@ -5,6 +5,7 @@ use super::arguments::{
 };
 use super::bitmaps::{bit_offset, checked_bit_offset};
 use super::context::Ctx;
+use super::events::EventClasses;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::keyspace::Entry;
 use crate::resp::parse_integer;
@@ -177,17 +178,24 @@ fn run(ctx: &mut Ctx<'_>, args: &[&[u8]], operations: &[Operation]) -> Result<()
         Some(_) => find_string(ctx, key)?,
     };
     // Like Redis, make room for the furthest field first: it counts as a change even when every operation fails.
-    let mut changed = last_written.is_some_and(|last| grow(ctx, key, entry, last));
-    let entry = if changed { ctx.keyspace.find(ctx.db, key) } else { entry };
+    let grown = last_written.is_some_and(|last| grow(ctx, key, entry, last));
+    let entry = if grown { ctx.keyspace.find(ctx.db, key) } else { entry };
     if last_written.is_some() {
         make_raw(ctx, entry);
     }
     ctx.reply.array(operations.len());
+    let (mut wrote, mut changed) = (false, grown);
     for operation in operations {
-        changed |= run_one(ctx, entry, operation);
+        let outcome = run_one(ctx, entry, operation);
+        wrote |= outcome == Outcome::Changed || (outcome == Outcome::Kept && grown);
+        changed |= outcome == Outcome::Changed;
     }
     if changed {
         ctx.effect(args);
+    }
+    // Not of a string that has only grown, as every operation failed.
+    if wrote {
+        ctx.notify(EventClasses::STRING, "setbit", key);
     }
     Ok(())
 }
@@ -200,13 +208,23 @@ fn grow(ctx: &mut Ctx<'_>, key: &[u8], entry: Option<Entry>, last_byte: usize) -
     grows
 }
 
-/// Answers one operation; true when it changed the string.
-fn run_one(ctx: &mut Ctx<'_>, entry: Option<Entry>, operation: &Operation) -> bool {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Read,
+    /// The value did not fit.
+    Failed,
+    /// Written, and it was this value already.
+    Kept,
+    Changed,
+}
+
+/// Answers one operation.
+fn run_one(ctx: &mut Ctx<'_>, entry: Option<Entry>, operation: &Operation) -> Outcome {
     let old = entry.map_or(0, |entry| field_at(string_at(ctx, entry), operation));
     let wanted = match operation.action {
         Action::Get => {
             ctx.reply.integer(old as i64);
-            return false;
+            return Outcome::Read;
         }
         // Redis reads a negative value for an unsigned field as a huge one: it overflows upwards.
         Action::Set(value) if operation.field.signed => value as i128,
@@ -215,14 +233,15 @@ fn run_one(ctx: &mut Ctx<'_>, entry: Option<Entry>, operation: &Operation) -> bo
     };
     let Some(new) = fit(wanted, operation) else {
         ctx.reply.null();
-        return false;
+        return Outcome::Failed;
     };
     ctx.reply.integer(if let Action::Set(_) = operation.action { old } else { new } as i64);
-    if new != old {
-        let entry = entry.expect("an operation that writes made the key");
-        write_field(string_at_mut(ctx, entry), operation, new);
+    if new == old {
+        return Outcome::Kept;
     }
-    new != old
+    let entry = entry.expect("an operation that writes made the key");
+    write_field(string_at_mut(ctx, entry), operation, new);
+    Outcome::Changed
 }
 
 /// The value that is stored. None: it does not fit and the operation is to fail.

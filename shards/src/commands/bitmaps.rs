@@ -4,7 +4,8 @@ use super::arguments::{
     Failure, STRING_LEN_MAX, SYNTAX, answer, find_string, integer, is, make_raw, read_string, string_at, string_to_change,
 };
 use super::context::Ctx;
-use super::keys::delete;
+use super::events::EventClasses;
+use super::keys::delete_even_expired;
 use super::substrings::{clamp_each, clamp_range};
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::resp::parse_integer;
@@ -62,6 +63,7 @@ fn setbit(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         if grows || new != old {
             string_to_change(ctx, key, entry).write_at(index, &[new]);
             ctx.effect(&[b"SETBIT", key, args[2], args[3]]);
+            ctx.notify(EventClasses::STRING, "setbit", key);
         } else {
             make_raw(ctx, entry);
         }
@@ -270,12 +272,13 @@ fn combine(op: BitOp, sources: Vec<Vec<u8>>) -> Vec<u8> {
 
 fn store_result(ctx: &mut Ctx<'_>, key: &[u8], result: &[u8]) {
     if result.is_empty() {
-        delete(ctx, key);
+        delete_even_expired(ctx, key);
         return;
     }
     // Written into an empty string, because Redis keeps a result as `raw`, also when it looks like an integer.
     let mut string = Str::new(b"");
     string.append(result);
-    ctx.keyspace.insert(ctx.db, key, Value::Str(string), None);
+    ctx.put(key, Value::Str(string), None);
     ctx.effect(&[b"SET", key, result]);
+    ctx.notify(EventClasses::STRING, "set", key);
 }

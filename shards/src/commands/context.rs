@@ -87,16 +87,23 @@ pub struct CommandStats {
     pub expired_keys: u64,
 }
 
+impl CommandStats {
+    pub fn forget_lookups_since(&mut self, before: &CommandStats) {
+        self.keyspace_hits = before.keyspace_hits;
+        self.keyspace_misses = before.keyspace_misses;
+    }
+}
+
 impl<'a> Ctx<'a> {
-    /// As `find`, for a key that the arguments do not name. While `wants_more`, what it says about other keys is not to be used: the
+    /// As `read`, for a key that the arguments do not name. While `wants_more`, what it says about other keys is not to be used: the
     /// command asks for all the keys it can tell, changes nothing, and runs again when it has them.
-    pub fn find_unnamed(&mut self, key: &[u8]) -> Option<Entry> {
+    pub fn read_unnamed(&mut self, key: &[u8]) -> Option<Entry> {
         if let Some(unnamed) = &mut self.unnamed
             && unnamed.must_wait_for(key)
         {
             return None;
         }
-        self.find(key)
+        self.read(key)
     }
 
     pub fn wants_more(&self) -> bool {
@@ -143,6 +150,18 @@ impl<'a> Ctx<'a> {
     /// States an effect in the command's database.
     pub fn effect(&mut self, args: &[&[u8]]) {
         self.effects.push(self.db, args);
+    }
+
+    /// Sets a key whatever it holds, before the effect that says so is stated: an expired value may be deleted on the way.
+    #[inline]
+    pub fn put(&mut self, key: &[u8], value: Value, expire_at_ms: Option<i64>) {
+        // Only who watches can tell an expired key that comes into being from one that is replaced.
+        if self.effects.watches(EventClasses::EXPIRED.and(EventClasses::NEW)) {
+            self.find(key);
+        }
+        if !self.keyspace.insert(self.db, key, value, expire_at_ms) {
+            self.notify(EventClasses::NEW, "new", key);
+        }
     }
 
     /// Raises a keyspace notification in the command's database.

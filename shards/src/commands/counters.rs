@@ -2,6 +2,7 @@
 
 use super::arguments::{Failure, NOT_FLOAT, NOT_INTEGER, NumberText, answer, find_string, integer, string_at, string_at_mut};
 use super::context::Ctx;
+use super::events::EventClasses;
 use super::long_double::LongDouble;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::types::{Str, Value};
@@ -78,9 +79,10 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], increment: i64) -> Result<(), Failure> {
     let sum = old.checked_add(increment).ok_or("ERR increment or decrement would overflow")?;
     match entry {
         Some(entry) => *string_at_mut(ctx, entry) = Str::from_i64(sum),
-        None => _ = ctx.keyspace.insert(ctx.db, key, Value::Str(Str::from_i64(sum)), None),
+        None => ctx.put(key, Value::Str(Str::from_i64(sum)), None),
     }
     ctx.effect(&[b"INCRBY", key, NumberText::new(increment).bytes()]);
+    ctx.notify(EventClasses::STRING, "incrby", key);
     ctx.reply.integer(sum);
     Ok(())
 }
@@ -99,10 +101,11 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         let text = sum.text();
         match entry {
             Some(entry) => *string_at_mut(ctx, entry) = Str::from_bytes(text.as_bytes()),
-            None => _ = ctx.keyspace.insert(ctx.db, key, Value::Str(Str::from_bytes(text.as_bytes())), None),
+            None => ctx.put(key, Value::Str(Str::from_bytes(text.as_bytes())), None),
         }
         // The result, not the increment: another machine's arithmetic must not change it.
         ctx.effect(&[b"SET", key, text.as_bytes(), b"KEEPTTL"]);
+        ctx.notify(EventClasses::STRING, "incrbyfloat", key);
         ctx.reply.bulk(text.as_bytes());
         Ok(())
     });

@@ -63,15 +63,31 @@ impl Effects {
         self.watched = classes;
     }
 
+    /// Whether events of any of these classes are kept.
+    #[inline]
+    pub fn watches(&self, classes: EventClasses) -> bool {
+        self.watched.contains(classes)
+    }
+
     #[inline]
     pub fn notify(&mut self, db: DbIndex, class: EventClasses, name: &'static str, key: &[u8]) {
-        if self.watched.contains(class) {
+        if self.watches(class) {
             self.events.push(Event { db, class, name, key: key.to_vec() });
         }
     }
 
     pub fn events(&self) -> &[Event] {
         &self.events
+    }
+
+    /// Takes the events of `other` over, which are raised here and nowhere else.
+    pub fn take_events(&mut self, other: &mut Effects) {
+        self.events.append(&mut other.events);
+    }
+
+    /// The command runs again, and misses the same keys again. What it has deleted stays deleted, and is told once.
+    pub fn forget_misses(&mut self) {
+        self.events.retain(|event| event.class != EventClasses::KEY_MISS);
     }
 
     /// Until `clear`, effects are only counted: there is no log, and no other shard to send them to.

@@ -45,7 +45,7 @@ pub static COMMANDS: &[Command] = &[
         Run::Engine(EngineCommand::Export),
     )
     .acl(&["admin", "slow", "dangerous"])
-    .arguments("format(RDB | AOF) [name]")
+    .arguments("format(RDB | AOF) [name] [VERSION version]")
     .doc(
         "server",
         "7.2.0",

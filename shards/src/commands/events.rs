@@ -59,6 +59,12 @@ impl EventClasses {
         EventClasses::LETTERS.iter().find(|(l, _)| *l == letter).map_or(EventClasses::NONE, |(_, class)| *class)
     }
 
+    pub const fn and(self, other: EventClasses) -> EventClasses {
+        EventClasses(self.0 | other.0)
+    }
+
+    /// Whether any of these classes is among them.
+    #[inline]
     pub fn contains(self, class: EventClasses) -> bool {
         self.0 & class.0 != 0
     }

@@ -2,6 +2,7 @@
 
 use super::arguments::{Failure, NumberText, answer, integer, is};
 use super::context::Ctx;
+use super::events::EventClasses;
 use super::expiry_time::{Unit, invalid_expire};
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::keyspace::Entry;
@@ -149,10 +150,12 @@ impl Condition {
 pub fn expire_entry(ctx: &mut Ctx<'_>, entry: Entry, key: &[u8], at_ms: i64) {
     if at_ms <= ctx.now_ms && !ctx.replaying {
         ctx.keyspace.remove(entry);
-        return ctx.effect(&[b"DEL", key]);
+        ctx.effect(&[b"DEL", key]);
+        return ctx.notify(EventClasses::GENERIC, "del", key);
     }
     ctx.keyspace.set_expire(entry, Some(at_ms));
     ctx.effect(&[b"PEXPIREAT", key, NumberText::new(at_ms).bytes()]);
+    ctx.notify(EventClasses::GENERIC, "expire", key);
 }
 
 /// Takes an entry's expiry away and states it; false when there is none.
@@ -161,6 +164,7 @@ pub fn persist_entry(ctx: &mut Ctx<'_>, entry: Entry, key: &[u8]) -> bool {
     if had_expiry {
         ctx.keyspace.set_expire(entry, None);
         ctx.effect(&[b"PERSIST", key]);
+        ctx.notify(EventClasses::GENERIC, "persist", key);
     }
     had_expiry
 }

@@ -2,6 +2,7 @@
 
 use super::arguments::{Failure, answer, is, typed_mut};
 use super::context::Ctx;
+use super::events::EventClasses;
 use super::expiry_time::Unit;
 use super::field_expiry::{BAD_NUMBER, expire_fields, parse_fields, parse_time, persist_fields};
 use super::hashes::{find_hash, hash_at, remove_fields, reply_value, set_pairs, state_expiry};
@@ -164,14 +165,25 @@ fn parse_pairs<'a>(words: &'a [&'a [u8]]) -> Result<&'a [&'a [u8]], Failure> {
     Ok(pairs)
 }
 
+/// Set and expired at once: what was there is gone. Events tell of both.
+fn set_and_delete(ctx: &mut Ctx<'_>, key: &[u8], entry: Option<Entry>, fields: &[&[u8]]) {
+    if entry.is_none() {
+        ctx.notify(EventClasses::NEW, "new", key);
+    }
+    ctx.notify(EventClasses::HASH, "hset", key);
+    let removed = entry.map_or(0, |entry| remove_fields(ctx, key, entry, fields, "hdel").count);
+    if removed == 0 {
+        ctx.notify(EventClasses::HASH, "hdel", key);
+    }
+    if entry.is_none() {
+        ctx.notify(EventClasses::GENERIC, "del", key);
+    }
+}
+
 fn set(ctx: &mut Ctx<'_>, key: &[u8], entry: Option<Entry>, request: &SetRequest<'_>) {
     let fields: Vec<&[u8]> = request.pairs.iter().step_by(2).copied().collect();
     if request.at_ms.is_some_and(|at_ms| !ctx.replaying && at_ms <= ctx.now_ms) {
-        // Set and expired at once: what was there is gone.
-        if let Some(entry) = entry {
-            remove_fields(ctx, key, entry, &fields, "hdel");
-        }
-        return;
+        return set_and_delete(ctx, key, entry, &fields);
     }
     let mut kept = Vec::new();
     if let (Some(entry), true) = (entry, request.keep_ttl) {

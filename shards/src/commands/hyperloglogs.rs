@@ -73,10 +73,7 @@ fn raw(log: &HyperLogLog) -> Str {
 fn store(ctx: &mut Ctx<'_>, key: &[u8], entry: Option<Entry>, log: &HyperLogLog) {
     match entry {
         Some(entry) => *string_at_mut(ctx, entry) = raw(log),
-        None => {
-            ctx.keyspace.insert(ctx.db, key, Value::Str(raw(log)), None);
-            ctx.notify(EventClasses::NEW, "new", key);
-        }
+        None => ctx.put(key, Value::Str(raw(log)), None),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::arguments::{Failure, NO_SUCH_KEY, NumberText, SYNTAX, answer, db_index, integer_32, is};
 use super::context::Ctx;
+use super::events::EventClasses;
 use super::table::{Command, Merge, Multi, Route, Run, Spec, flags};
 use crate::ids::DbIndex;
 use crate::rdb::dump_value;
@@ -49,10 +50,16 @@ fn unlink(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 
 /// Deletes a key and states it; false when there is none.
 pub fn delete(ctx: &mut Ctx<'_>, key: &[u8]) -> bool {
-    let found = ctx.find(key);
+    ctx.find(key).is_some() && delete_even_expired(ctx, key)
+}
+
+/// As `delete`, but of a key that has expired it tells the same: what commands do to their destination when the result is empty.
+pub fn delete_even_expired(ctx: &mut Ctx<'_>, key: &[u8]) -> bool {
+    let found = ctx.keyspace.find(ctx.db, key);
     if let Some(entry) = found {
         ctx.keyspace.remove(entry);
         ctx.effect(&[b"DEL", key]);
+        ctx.notify(EventClasses::GENERIC, "del", key);
     }
     found.is_some()
 }
@@ -109,6 +116,10 @@ fn rename_key(ctx: &mut Ctx<'_>, from: &[u8], to: &[u8], replace: bool) -> Resul
         ctx.effect(&[b"RENAME", from, to]);
     }
     ctx.keyspace.insert(ctx.db, to, value, expire_at_ms);
+    // A key that is replaced goes, and another one of its name comes.
+    ctx.notify(EventClasses::NEW, "new", to);
+    ctx.notify(EventClasses::GENERIC, "rename_from", from);
+    ctx.notify(EventClasses::GENERIC, "rename_to", to);
     Ok(true)
 }
 
@@ -164,6 +175,8 @@ fn copy_key(ctx: &mut Ctx<'_>, from: &[u8], to: &[u8], to_db: DbIndex, replace: 
         ctx.effect(&[b"COPY", from, to, b"DB", NumberText::new(to_db as i64).bytes(), b"REPLACE"]);
     }
     ctx.keyspace.insert(to_db, to, value, expire_at_ms);
+    ctx.effects.notify(to_db, EventClasses::NEW, "new", to);
+    ctx.effects.notify(to_db, EventClasses::GENERIC, "copy_to", to);
     true
 }
 
@@ -180,6 +193,9 @@ fn move_key(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
             let (value, expire_at_ms) = ctx.keyspace.take(entry);
             ctx.keyspace.insert(to_db, key, value, expire_at_ms);
             ctx.effect(&[b"MOVE", key, args[2]]);
+            ctx.effects.notify(to_db, EventClasses::NEW, "new", key);
+            ctx.notify(EventClasses::GENERIC, "move_from", key);
+            ctx.effects.notify(to_db, EventClasses::GENERIC, "move_to", key);
         }
         ctx.reply.integer(moves as i64);
         Ok(())

@@ -2,10 +2,11 @@
 
 use super::arguments::{Failure, NumberText, SYNTAX, answer, integer, is, reply_help};
 use super::context::Ctx;
-use super::keys::delete;
+use super::events::EventClasses;
+use super::keys::delete_even_expired;
 use super::table::{Command, Home, Multi, Route, Run, Spec, flags};
 use crate::rdb::dump::RestoreError;
-use crate::rdb::values::encode_value;
+use crate::rdb::values::{VERSION_ALL, encode_value};
 use crate::rdb::writer::Compression;
 use crate::rdb::{dump_value, restore_value};
 use crate::types::{Str, Value};
@@ -51,7 +52,7 @@ fn debug_object(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     };
     let value = ctx.keyspace.value(entry);
     let mut serialized = Vec::new();
-    encode_value(&mut serialized, value, Compression::Lzf);
+    encode_value(&mut serialized, value, VERSION_ALL, Compression::Lzf);
     // Access times aren't kept, so every key was used just now.
     let text = format!(
         "Value at:{:p} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:0",
@@ -152,7 +153,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
         let (key, payload) = (args[1], args[3]);
         let options = RestoreOptions::parse(&args[4..])?;
-        if !options.replace && ctx.read(key).is_some() {
+        if !options.replace && ctx.find(key).is_some() {
             return Err("BUSYKEY Target key name already exists.".into());
         }
         let ttl = integer(args[2])?;
@@ -177,12 +178,15 @@ fn restore(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 
 fn restore_key(ctx: &mut Ctx<'_>, key: &[u8], value: Value, payload: &[u8], expire_at_ms: Option<i64>) {
     if !ctx.replaying && expire_at_ms.is_some_and(|at| at <= ctx.now_ms) {
-        delete(ctx, key);
+        delete_even_expired(ctx, key);
         return;
     }
     ctx.keyspace.insert(ctx.db, key, value, expire_at_ms);
     let ttl = NumberText::new(expire_at_ms.unwrap_or(0));
     ctx.effect(&[b"RESTORE", key, ttl.bytes(), payload, b"REPLACE", b"ABSTTL"]);
+    // A key that is replaced goes, and another one of its name comes.
+    ctx.notify(EventClasses::NEW, "new", key);
+    ctx.notify(EventClasses::GENERIC, "restore", key);
 }
 
 #[derive(Default)]

@@ -4,6 +4,7 @@ use super::arguments::{Failure, SYNTAX, answer, integer, is, read_typed};
 use super::context::Ctx;
 use super::elements::EFFECT_ELEMENTS_MAX;
 use super::events::EventClasses;
+use super::keys::delete_even_expired;
 use super::lookup::counted_keys;
 use super::sets::set_at;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
@@ -207,25 +208,18 @@ fn store_result(ctx: &mut Ctx<'_>, args: &[&[u8]], operation: Operation, event: 
 /// Puts the result in the place of what the destination holds, and states it.
 fn store(ctx: &mut Ctx<'_>, args: &[&[u8]], result: Set, event: &'static str) {
     let key = args[1];
-    let old = ctx.find(key);
     if result.is_empty() {
-        if let Some(entry) = old {
-            ctx.keyspace.remove(entry);
-            ctx.effect(&[b"DEL", key]);
-            ctx.notify(EventClasses::GENERIC, "del", key);
-        }
+        delete_even_expired(ctx, key);
         return;
     }
+    let old = ctx.find(key);
     if ctx.gathered {
         // The sources belong to other shards, whose keys replay does not know: the result is stated.
         state_members(ctx, key, &result, old.is_some());
     } else {
         ctx.effect(args);
     }
-    ctx.keyspace.insert(ctx.db, key, result.into_value(), None);
-    if old.is_none() {
-        ctx.notify(EventClasses::NEW, "new", key);
-    }
+    ctx.put(key, result.into_value(), None);
     ctx.notify(EventClasses::SET, event, key);
 }
 

@@ -315,7 +315,9 @@ fn smove(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 
 /// Two effects, each of one key: that suits keys of different shards too.
 fn move_member(ctx: &mut Ctx<'_>, from: &[u8], to: &[u8], member: &[u8]) -> Result<bool, Failure> {
-    if ctx.find(from).is_none() {
+    let there = ctx.find(from).is_some();
+    ctx.find(to);
+    if !there {
         return Ok(false);
     }
     find_typed::<Set>(ctx, from)?;

@@ -1,12 +1,12 @@
 //! SORT and SORT_RO.
 //!
 //! BY and GET name other keys by a pattern whose `*` is an element. Such keys may live on any shard, so SORT first asks for all of
-//! them (`Ctx::find_unnamed`) and does its work when it has them.
+//! them (`Ctx::read_unnamed`) and does its work when it has them.
 
 use super::arguments::{Failure, SYNTAX, WRONG_TYPE, answer, integer, is};
 use super::context::Ctx;
 use super::events::EventClasses;
-use super::keys::{delete, restore_effect};
+use super::keys::{delete_even_expired, restore_effect};
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::types::list::End;
 use crate::types::{Hash, List, Str, Typed, Value, Zset};
@@ -175,7 +175,7 @@ fn sort_key(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> Result<(), 
     Ok(())
 }
 
-/// All elements of a list, set or sorted set, and whether their order means nothing. A sorted set's are in the order asked for.
+/// All elements of a list, set or sorted set, and whether their order means nothing. Others that are not sorted are in the order asked for.
 fn elements_of(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> Result<(Vec<Vec<u8>>, bool), Failure> {
     let Some(entry) = ctx.read(key) else { return Ok((Vec::new(), false)) };
     if let Value::Zset(zset) = ctx.keyspace.value(entry)
@@ -194,13 +194,11 @@ fn elements_of(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> Result<(
             elements.extend(set.iter().map(|member| member.bytes().into_owned()));
             return Ok((elements, true));
         }
-        Value::Zset(zset) => {
-            elements.extend(zset.iter().map(|(member, _)| member.bytes().into_owned()));
-            if request.keeps_order() && request.descending {
-                elements.reverse();
-            }
-        }
+        Value::Zset(zset) => elements.extend(zset.iter().map(|(member, _)| member.bytes().into_owned())),
         _ => return Err(WRONG_TYPE),
+    }
+    if request.keeps_order() && request.descending {
+        elements.reverse();
     }
     Ok((elements, false))
 }
@@ -302,7 +300,7 @@ fn looked_up(ctx: &mut Ctx<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8
     let (prefix, suffix) = (&pattern[..star], &pattern[star + 1..]);
     let arrow = suffix.windows(2).position(|pair| pair == b"->").filter(|at| at + 2 < suffix.len());
     let (suffix, field) = arrow.map_or((suffix, None), |at| (&suffix[..at], Some(&suffix[at + 2..])));
-    let entry = ctx.find_unnamed(&[prefix, element, suffix].concat())?;
+    let entry = ctx.read_unnamed(&[prefix, element, suffix].concat())?;
     let value = ctx.keyspace.value(entry);
     match field {
         Some(field) => {
@@ -316,9 +314,7 @@ fn looked_up(ctx: &mut Ctx<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8
 
 fn store(ctx: &mut Ctx<'_>, destination: &[u8], answers: &[Option<Vec<u8>>]) {
     if answers.is_empty() {
-        if delete(ctx, destination) {
-            ctx.notify(EventClasses::GENERIC, "del", destination);
-        }
+        delete_even_expired(ctx, destination);
     } else {
         let limits = *ctx.keyspace.limits();
         let mut list = List::to_load();
@@ -327,8 +323,8 @@ fn store(ctx: &mut Ctx<'_>, destination: &[u8], answers: &[Option<Vec<u8>>]) {
         }
         list.loaded(&limits);
         let value = Value::List(Box::new(list));
+        ctx.put(destination, value.clone(), None);
         restore_effect(ctx, ctx.db, destination, &value, None);
-        ctx.keyspace.insert(ctx.db, destination, value, None);
         ctx.notify(EventClasses::LIST, "sortstore", destination);
     }
     ctx.reply.integer(answers.len() as i64);

@@ -1,6 +1,6 @@
 //! Consumer groups: XGROUP, XACK.
 
-use super::arguments::{Failure, find_typed, integer, is, reply_help, typed, typed_mut, typed_to_change};
+use super::arguments::{Failure, find_typed, integer, is, read_typed, reply_help, typed, typed_mut, typed_to_change};
 use super::context::Ctx;
 use super::events::EventClasses;
 use super::stream_arguments::{Refusal, answer_or_refuse, stream_at, stream_id};
@@ -254,7 +254,7 @@ fn xgroup_delconsumer(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 fn xack(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer_or_refuse(ctx, |ctx| {
         let (key, name) = (args[1], args[2]);
-        let entry = find_typed::<Stream>(ctx, key)?;
+        let entry = read_typed::<Stream>(ctx, key)?;
         let Some(entry) = entry.filter(|entry| stream_at(ctx.keyspace, *entry).group(name).is_some()) else {
             ctx.reply.integer(0);
             return Ok(());

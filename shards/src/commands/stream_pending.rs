@@ -1,6 +1,6 @@
 //! Pending entries: XPENDING, XCLAIM, XAUTOCLAIM.
 
-use super::arguments::{Failure, SYNTAX, find_typed, integer, is, read_typed, typed_mut};
+use super::arguments::{Failure, SYNTAX, integer, is, read_typed, typed_mut};
 use super::context::Ctx;
 use super::stream_arguments::{Bound, Refusal, answer_or_refuse, interval, reply_entry, reply_id, stream_at, stream_id};
 use super::stream_groups::release;
@@ -40,8 +40,8 @@ fn no_group(key: &[u8], group: &[u8]) -> Refusal {
 }
 
 /// The stream's entry; an error unless it has the group.
-fn with_group(ctx: &mut Ctx<'_>, key: &[u8], group: &[u8], reads: bool) -> Result<Entry, Refusal> {
-    let entry = if reads { read_typed::<Stream>(ctx, key)? } else { find_typed::<Stream>(ctx, key)? };
+fn with_group(ctx: &mut Ctx<'_>, key: &[u8], group: &[u8]) -> Result<Entry, Refusal> {
+    let entry = read_typed::<Stream>(ctx, key)?;
     entry.filter(|entry| stream_at(ctx.keyspace, *entry).group(group).is_some()).ok_or_else(|| no_group(key, group))
 }
 
@@ -60,7 +60,7 @@ fn xpending(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
             return Err(SYNTAX.into());
         }
         let query = if args.len() > 3 { Some(Query::parse(&args[3..])?) } else { None };
-        let entry = with_group(ctx, key, name, true)?;
+        let entry = with_group(ctx, key, name)?;
         let group = stream_at(ctx.keyspace, entry).group(name).expect("just seen");
         match query {
             None => reply_summary(ctx, entry, name),
@@ -254,7 +254,7 @@ enum Outcome {
 fn xclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer_or_refuse(ctx, |ctx| {
         let (key, name, consumer) = (args[1], args[2], args[3]);
-        let entry = with_group(ctx, key, name, false)?;
+        let entry = with_group(ctx, key, name)?;
         let claim = Claim::parse(args, ctx.now_ms, ctx.replaying)?;
         advance(ctx, key, entry, name, claim.last_id);
         let seen_ms = if ctx.replaying { claim.delivered_ms } else { ctx.now_ms };
@@ -320,7 +320,7 @@ fn xautoclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         let min_idle_ms = parse_integer(args[4]).ok_or("ERR Invalid min-idle-time argument for XAUTOCLAIM")?.max(0);
         let start = Bound::parse(args[5], 0)?.start()?;
         let (count, just_id) = autoclaim_options(&args[6..])?;
-        let entry = with_group(ctx, key, name, false)?;
+        let entry = with_group(ctx, key, name)?;
         enter_consumer(ctx, [key, name, consumer], entry, ctx.now_ms);
         let idle_enough = |pending: &Pending| min_idle_ms == 0 || idle_ms(ctx.now_ms, pending) >= min_idle_ms;
         let Found { claimed, gone, cursor } = look(stream_at(ctx.keyspace, entry), name, start, count, just_id, idle_enough);

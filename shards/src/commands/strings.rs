@@ -2,6 +2,7 @@
 
 use super::arguments::{Failure, NumberText, SYNTAX, answer, is, put_string, read_string, reply_string};
 use super::context::Ctx;
+use super::events::EventClasses;
 use super::expiry::{expire_entry, persist_entry};
 use super::expiry_time::{ExpiryTime, Unit};
 use super::lookup::wrong_number;
@@ -197,12 +198,17 @@ fn store(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], expire_at_ms: Option<i64>)
         None => ctx.effect(&[b"SET", key, value]),
         Some(at) => ctx.effect(&[b"SET", key, value, b"PXAT", NumberText::new(at).bytes()]),
     }
+    ctx.notify(EventClasses::STRING, "set", key);
+    if expire_at_ms.is_some() {
+        ctx.notify(EventClasses::GENERIC, "expire", key);
+    }
 }
 
 fn store_keeping_ttl(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], old: Option<Entry>) {
     let expire_at_ms = old.and_then(|entry| ctx.keyspace.expire_at_ms(entry));
     put_string(ctx, key, value, expire_at_ms);
     ctx.effect(&[b"SET", key, value, b"KEEPTTL"]);
+    ctx.notify(EventClasses::STRING, "set", key);
 }
 
 /// Answers the key's string or null, and gives its entry.
@@ -263,6 +269,7 @@ fn getdel(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         if let Some(entry) = reply_value(ctx, args[1])? {
             ctx.keyspace.remove(entry);
             ctx.effect(&[b"DEL", args[1]]);
+            ctx.notify(EventClasses::GENERIC, "del", args[1]);
         }
         Ok(())
     });

@@ -5,6 +5,7 @@ use super::arguments::{
     string_at, string_at_mut, string_to_change,
 };
 use super::context::Ctx;
+use super::events::EventClasses;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::keyspace::Entry;
 use std::ops::Range;
@@ -46,6 +47,7 @@ fn append(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
             }
         };
         ctx.effect(&[b"APPEND", key, tail]);
+        ctx.notify(EventClasses::STRING, "append", key);
         ctx.reply.integer(len as i64);
         Ok(())
     });
@@ -105,6 +107,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         string.write_at(offset, value);
         let len = string.len();
         ctx.effect(&[b"SETRANGE", key, NumberText::new(offset as i64).bytes(), value]);
+        ctx.notify(EventClasses::STRING, "setrange", key);
         ctx.reply.integer(len as i64);
         Ok(())
     });
@@ -113,7 +116,10 @@ fn setrange(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 /// LCS key1 key2 [LEN] [IDX] [MINMATCHLEN len] [WITHMATCHLEN]
 fn lcs(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
-        let (a, b) = (ctx.read(args[1]), ctx.read(args[2]));
+        ctx.read(args[1]);
+        let b = ctx.read(args[2]);
+        // Looked up again: deleting an expired `b` may have moved the entry.
+        let a = ctx.find(args[1]);
         let (a, b) = (lcs_operand(ctx, a)?, lcs_operand(ctx, b)?);
         let options = LcsOptions::parse(&args[3..])?;
         if a.len().saturating_add(1).saturating_mul(b.len() + 1).saturating_mul(4) > LCS_TABLE_BYTES_MAX {

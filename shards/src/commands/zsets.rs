@@ -7,7 +7,7 @@ use super::arguments::{
 use super::context::Ctx;
 use super::elements::{EFFECT_ELEMENTS_MAX, ElementScan, RandomCount, last_option, reply_scan, shows};
 use super::events::EventClasses;
-use super::keys::delete;
+use super::keys::delete_even_expired;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::keyspace::{Entry, Keyspace};
 use crate::resp::{DOUBLE_TEXT_MAX, Protocol, Reply, double_text, parse_double};
@@ -424,14 +424,12 @@ pub fn store(ctx: &mut Ctx<'_>, key: &[u8], result: Zset, event: &'static str, a
     let len = result.len();
     ctx.reply.integer(len as i64);
     if len == 0 {
-        if delete(ctx, key) {
-            ctx.notify(EventClasses::GENERIC, "del", key);
-        }
+        delete_even_expired(ctx, key);
         return;
     }
-    let is_new = ctx.find(key).is_none();
+    let replaces = ctx.find(key).is_some();
     if ctx.gathered {
-        if !is_new {
+        if replaces {
             ctx.effect(&[b"DEL", key]);
         }
         let mut members = result.iter().map(|(member, score)| (score, member.bytes())).peekable();
@@ -443,9 +441,6 @@ pub fn store(ctx: &mut Ctx<'_>, key: &[u8], result: Zset, event: &'static str, a
     } else {
         ctx.effect(args);
     }
-    ctx.keyspace.insert(ctx.db, key, result.into_value(), None);
-    if is_new {
-        ctx.notify(EventClasses::NEW, "new", key);
-    }
+    ctx.put(key, result.into_value(), None);
     ctx.notify(EventClasses::ZSET, event, key);
 }

@@ -17,7 +17,7 @@ use super::crc64::{Crc64, combine};
 use super::format::{CRC_BYTES, WRITE_VERSION_MIN};
 use super::input::Source;
 use super::reader::{Item, Reader};
-use super::values::{Progress, encode_piece, encode_value, type_of, value_version};
+use super::values::{Loss, Progress, VERSION_ALL, encode_piece, encode_value, loss, type_of, value_version};
 use super::writer::{
     Compression, encode_aux, encode_entry_start, encode_eof, encode_function, encode_header, encode_resize_db, encode_select_db,
 };
@@ -73,12 +73,20 @@ pub struct BodyWriter {
     version: u32,
     dbs: Vec<DbMeta>,
     compression: Compression,
+    /// The highest version that readers know.
+    version_max: u32,
     /// Of the value begun.
     unfinished: Option<Progress>,
 }
 
 impl BodyWriter {
+    /// Everything that there is to say about values.
     pub fn new(compression: Compression) -> BodyWriter {
+        BodyWriter::within(compression, VERSION_ALL)
+    }
+
+    /// For readers of versions up to this one: what they don't know of a value (`values::loss`) is left out.
+    pub fn within(compression: Compression, version_max: u32) -> BodyWriter {
         BodyWriter {
             pending: Vec::new(),
             crc: Crc64::new(),
@@ -87,39 +95,40 @@ impl BodyWriter {
             version: 0,
             dbs: Vec::new(),
             compression,
+            version_max,
             unfinished: None,
         }
     }
 
     pub fn entry(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
-        self.start(db, expire_at_ms.is_some(), value_version(value));
-        encode_entry_start(&mut self.pending, type_of(value), key, expire_at_ms, self.compression);
-        encode_value(&mut self.pending, value, self.compression);
+        self.start(db, key, value, expire_at_ms);
+        encode_value(&mut self.pending, value, self.version_max, self.compression);
     }
 
     /// The beginning of a value that is too big to be encoded in one step. `piece` must follow, until it says that it was the last.
     pub fn begin(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
-        self.start(db, expire_at_ms.is_some(), value_version(value));
-        encode_entry_start(&mut self.pending, type_of(value), key, expire_at_ms, self.compression);
+        self.start(db, key, value, expire_at_ms);
         self.unfinished = Some(Progress::default());
     }
 
     /// The next piece of the value begun; true when it was the last.
     pub fn piece(&mut self, value: &Value) -> bool {
         let mut progress = self.unfinished.take().expect("a value was begun");
-        let done = encode_piece(&mut self.pending, value, &mut progress, self.compression);
+        let done = encode_piece(&mut self.pending, value, self.version_max, &mut progress, self.compression);
         self.unfinished = (!done).then_some(progress);
         done
     }
 
-    fn start(&mut self, db: DbIndex, expires: bool, version: u32) {
+    fn start(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
         assert_eq!(self.unfinished, None, "the value before is not finished");
+        debug_assert_ne!(loss(value, self.version_max), Some(Loss::Key), "a key of which nothing is left is left out");
         if self.selected != Some(db) {
             encode_select_db(&mut self.pending, db);
             self.selected = Some(db);
         }
-        self.version = self.version.max(version);
-        add(&mut self.dbs, DbMeta { db, keys: 1, expires: expires as u64 });
+        self.version = self.version.max(value_version(value).min(self.version_max));
+        add(&mut self.dbs, DbMeta { db, keys: 1, expires: expire_at_ms.is_some() as u64 });
+        encode_entry_start(&mut self.pending, type_of(value, self.version_max), key, expire_at_ms, self.compression);
     }
 
     pub fn pending_bytes(&self) -> usize {
@@ -146,7 +155,7 @@ impl BodyWriter {
 }
 
 /// Adds counts of a database, keeping the order of numbers.
-fn add(dbs: &mut Vec<DbMeta>, more: DbMeta) {
+pub(super) fn add(dbs: &mut Vec<DbMeta>, more: DbMeta) {
     match dbs.binary_search_by_key(&more.db, |meta| meta.db) {
         Ok(found) => {
             dbs[found].keys += more.keys;

@@ -10,30 +10,20 @@ use super::crc64::Crc64;
 use super::format::{CRC_BYTES, REDIS_VERSION_MAX, VALKEY_VERSION, WRITE_VERSION_MIN};
 use super::reader::Vendor;
 use super::reader::read_single_value;
-use super::values::{Progress, encode_value, stream, type_of, value_version};
+use super::values::{VERSION_ALL, encode_value, type_of, value_version};
 use super::writer::Compression;
 use crate::types::{Limits, Value};
 
 const VERSION_BYTES: usize = 2;
 
 pub fn dump_value(value: &Value) -> Vec<u8> {
-    dump_value_within(value, u32::MAX)
+    dump_value_within(value, VERSION_ALL)
 }
 
-/// For a server that reads versions up to this one: of a stream, what a lower version cannot say is left out.
+/// For a server that reads versions up to this one: what it can't say (`values::loss`) is left out; `Loss::Key` has no payload.
 pub fn dump_value_within(value: &Value, version_max: u32) -> Vec<u8> {
-    let mut out = Vec::new();
-    match value {
-        Value::Stream(stream) => {
-            out.push(stream::type_code_within(stream, version_max));
-            let mut progress = Progress::default();
-            while !stream::encode_within(&mut out, stream, version_max, &mut progress, Compression::Lzf) {}
-        }
-        value => {
-            out.push(type_of(value));
-            encode_value(&mut out, value, Compression::Lzf);
-        }
-    }
+    let mut out = vec![type_of(value, version_max)];
+    encode_value(&mut out, value, version_max, Compression::Lzf);
     let version = value_version(value).min(version_max).max(WRITE_VERSION_MIN) as u16;
     out.extend_from_slice(&version.to_le_bytes());
     let crc = Crc64::of(&out);

@@ -8,6 +8,7 @@
 //! | `reader` | yields the items of an RDB from any source of bytes |
 //! | `dump` | payloads of DUMP and RESTORE |
 //! | `bodies` | one shard's RDB file, and N of them merged into one `dump.rdb` without parsing entries |
+//! | `survey` | what a file for readers of an older version will hold, and what it can't say |
 //! | `aof`, `aof_manifest` | a standard AOF: commands, RDB preamble, `appendonlydir` |
 //! | `old` | packed forms of old files |
 //! | `crc64`, `lzf`, `input`, `quoting` | what these are made of |
@@ -25,6 +26,7 @@ pub mod lzf;
 pub mod old;
 pub mod quoting;
 pub mod reader;
+pub mod survey;
 pub mod values;
 pub mod writer;
 

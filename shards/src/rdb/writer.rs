@@ -3,7 +3,7 @@
 use super::crc64::Crc64;
 use super::format::{WRITE_VERSION_MIN, length, opcode, special};
 use super::lzf;
-use super::values::{encode_value, type_of};
+use super::values::{VERSION_ALL, encode_value, type_of};
 use crate::ids::DbIndex;
 use crate::types::Value;
 
@@ -68,8 +68,8 @@ pub fn encode_entry(out: &mut Vec<u8>, key: &[u8], value: &Value, expire_at_ms: 
 }
 
 pub fn encode_entry_with(out: &mut Vec<u8>, key: &[u8], value: &Value, expire_at_ms: Option<i64>, compression: Compression) {
-    encode_entry_start(out, type_of(value), key, expire_at_ms, compression);
-    encode_value(out, value, compression);
+    encode_entry_start(out, type_of(value, VERSION_ALL), key, expire_at_ms, compression);
+    encode_value(out, value, VERSION_ALL, compression);
 }
 
 /// Everything of an entry before its value.

@@ -1,7 +1,7 @@
 //! Execution of one command (or one part of a transaction) on this shard's keys, and its record in the log.
 
 use super::{EXPIRE_EFFORT_PER_STEP, EXPIRE_KEYS_PER_STEP, EXPIRE_PERIOD_MS, EXPIRE_SEGMENTS_PER_STEP, Shard};
-use crate::commands::{self, Command, Ctx, EngineCommand, Route, Run as Handler, Unnamed};
+use crate::commands::{self, Command, Ctx, EngineCommand, EventClasses, Route, Run as Handler, Unnamed};
 use crate::ids::{DbIndex, Lsn, Seq, ShardId};
 use crate::resp::{Protocol, Reply};
 
@@ -112,12 +112,14 @@ impl Shard {
             return;
         }
         self.effects.clear();
+        self.effects.watch(self.settings.events);
         // No reader of these keys needs to wait for this record: it sees them absent by its own clock.
         self.keyspace.begin_command(Lsn(0));
         for (db, key) in &due {
             if let Some(entry) = self.keyspace.find(*db, key) {
                 self.keyspace.remove(entry);
                 self.effects.push(*db, &[b"DEL", key]);
+                self.effects.notify(*db, EventClasses::EXPIRED, "expired", key);
                 self.stats.expired_keys += 1;
             }
         }

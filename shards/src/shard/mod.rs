@@ -15,6 +15,8 @@ mod barrier;
 mod bound;
 mod calls;
 mod connection;
+#[cfg(test)]
+mod event_tests;
 mod execute;
 mod lock;
 mod merge;

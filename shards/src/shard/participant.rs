@@ -190,12 +190,15 @@ impl Shard {
             Reply::new(&mut reply, transaction.request.protocol).error(&misconf(cause));
             self.effects.clear();
         } else {
+            let stats = self.stats.clone();
             let needed = self.run_with_lent(&mut active, &mut reply);
             deps.add(self.id, needed);
             if let Some(wanted) = active.unnamed.as_mut().map(|unnamed| std::mem::take(&mut unnamed.wanted))
                 && !wanted.is_empty()
             {
                 active.needed.push((self.id, needed));
+                // The next run looks the same keys up again.
+                self.stats.forget_lookups_since(&stats);
                 return self.want(active, wanted);
             }
         }
@@ -209,6 +212,7 @@ impl Shard {
         wanted.sort();
         wanted.dedup();
         std::mem::swap(&mut active.effects, &mut self.effects);
+        active.effects.forget_misses();
         let mut by_owner: BTreeMap<ShardId, Vec<Vec<u8>>> = BTreeMap::new();
         for key in wanted {
             let unnamed = active.unnamed.as_mut().expect("only a whole transaction wants more");
@@ -265,13 +269,15 @@ impl Shard {
         let transaction = active.transaction.clone();
         let logged = !self.effects.is_empty();
         let before = self.log.last_lsn();
-        let all = std::mem::take(&mut self.effects);
+        let mut all = std::mem::take(&mut self.effects);
         let others = transaction.request.participants.iter().copied().filter(|&shard| shard != self.id);
         for shard in others.collect::<Vec<_>>() {
             let effects = effects_of(&all, shard, self.shards);
             self.send(shard, Message::Finish { seq: transaction.seq, effects, logged });
         }
         self.effects = effects_of(&all, self.id, self.shards);
+        // The lenders apply what has happened to their keys, and raise nothing.
+        self.effects.take_events(&mut all);
         self.close_part(&transaction, before, logged);
         if logged {
             deps.add(self.id, self.log.last_lsn());

@@ -11,5 +11,6 @@ mod sink;
 mod whole;
 mod writer;
 
+pub use sink::{BigEntry, Encoder};
 pub use whole::write_whole;
 pub use writer::{BaseProgress, BaseWriter, Creation};

@@ -6,13 +6,13 @@ use crate::log::format::crc64;
 use crate::manifest::BaseFormat;
 use crate::rdb::aof::encode_select;
 use crate::rdb::bodies::{Body, BodyWriter};
-use crate::rdb::values::{Progress, encode_commands_piece, encode_entry_as_commands};
+use crate::rdb::values::{Progress, VERSION_ALL, encode_commands_piece, encode_entry_as_commands};
 use crate::rdb::writer::Compression;
 use crate::types::Value;
 use std::any::Any;
 use std::collections::VecDeque;
 
-/// A value that is saved in pieces, after the small ones.
+/// An entry that is written in pieces; of a base, a big one, after the small ones.
 pub struct BigEntry {
     pub db: DbIndex,
     pub key: Vec<u8>,
@@ -22,18 +22,35 @@ pub struct BigEntry {
     progress: Option<Progress>,
 }
 
+impl BigEntry {
+    pub fn new(db: DbIndex, key: Vec<u8>, value: Value, expire_at_ms: Option<i64>) -> BigEntry {
+        BigEntry { db, key, value, expire_at_ms, progress: None }
+    }
+}
+
 /// Entries encoded in the base's format, one after another.
 pub enum Encoder {
     Rdb(Box<BodyWriter>),
-    Commands { out: Vec<u8>, digest: crc64fast::Digest, bytes: u64, db: Option<DbIndex> },
+    Commands { out: Vec<u8>, digest: crc64fast::Digest, bytes: u64, db: Option<DbIndex>, version_max: u32 },
 }
 
 impl Encoder {
     pub fn new(format: BaseFormat, compression: Compression) -> Encoder {
+        Encoder::within(format, compression, VERSION_ALL)
+    }
+
+    /// For standard files whose readers know versions up to this one; see `rdb::survey` for what they then don't get.
+    pub fn for_export(format: BaseFormat, version_max: u32) -> Encoder {
+        Encoder::within(format, Compression::Lzf, version_max)
+    }
+
+    fn within(format: BaseFormat, compression: Compression, version_max: u32) -> Encoder {
         match format {
-            BaseFormat::Rdb => Encoder::Rdb(Box::new(BodyWriter::new(compression))),
+            BaseFormat::Rdb => Encoder::Rdb(Box::new(BodyWriter::within(compression, version_max))),
             // Even of database 0 the first entry is preceded by its SELECT: exports put the shards' files one behind the other.
-            BaseFormat::Commands => Encoder::Commands { out: Vec::new(), digest: crc64fast::Digest::new(), bytes: 0, db: None },
+            BaseFormat::Commands => {
+                Encoder::Commands { out: Vec::new(), digest: crc64fast::Digest::new(), bytes: 0, db: None, version_max }
+            }
         }
     }
 
@@ -62,12 +79,12 @@ impl Encoder {
                 }
                 body.piece(value)
             }
-            Encoder::Commands { out, db: selected, .. } => {
+            Encoder::Commands { out, db: selected, version_max, .. } => {
                 if *selected != Some(*db) {
                     encode_select(out, *db);
                     *selected = Some(*db);
                 }
-                encode_commands_piece(out, key, value, *expire_at_ms, progress)
+                encode_commands_piece(out, key, value, *expire_at_ms, *version_max, progress)
             }
         }
     }
@@ -117,7 +134,7 @@ impl WalkSink for BaseSink {
     fn entry(&mut self, db: DbIndex, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
         self.entries += 1;
         if value.is_big() {
-            self.big.push_back(BigEntry { db, key: key.to_vec(), value: value.clone(), expire_at_ms, progress: None });
+            self.big.push_back(BigEntry::new(db, key.to_vec(), value.clone(), expire_at_ms));
         } else {
             self.encoder.entry(db, key, value, expire_at_ms);
         }

@@ -37,15 +37,6 @@ impl Peer {
             Err(_) => Peer::Redis7_0,
         }
     }
-
-    /// Where `tests/install` has put it.
-    pub fn program(self) -> &'static str {
-        match self {
-            Peer::Redis7_0 => "redis-server",
-            Peer::Valkey8_1 => concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/bin/valkey-server-8"),
-            Peer::Redis8_2 => concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/bin/redis-server-8"),
-        }
-    }
 }
 
 /// The random commands of one family of types.
@@ -427,11 +418,17 @@ pub fn same_reply(peer: Peer, args: &[Vec<u8>], ours: &[u8], theirs: &[u8], exac
         b"TTL" | b"EXPIRETIME" => close(number(ours), number(theirs), 1) || ours == theirs,
         b"PTTL" | b"PEXPIRETIME" => close(number(ours), number(theirs), 1500) || ours == theirs,
         b"KEYS" => sorted_keys(ours) == sorted_keys(theirs),
+        // A start without an end, which Redis refuses.
+        b"BITCOUNT" if peer == Peer::Valkey8_1 && args.len() == 3 => true,
         // 7.0 answers for an absent key before it looks at the other arguments.
         b"BITCOUNT" | b"BITPOS" => {
             ours == theirs
                 || (ours.starts_with(b"-ERR") && (number(theirs).is_some_and(|n| n <= 0) || theirs.starts_with(b"-WRONGTYPE")))
         }
+        // Valkey 8 does not set what has expired already; here it is there until a command meets it.
+        b"DBSIZE" if peer == Peer::Valkey8_1 => number(ours) >= number(theirs),
+        // Valkey 8 embeds strings that fit a cache line with their key.
+        b"OBJECT" if peer == Peer::Valkey8_1 && [ours, theirs].iter().all(|reply| EMBEDDED_OR_RAW.contains(reply)) => true,
         b"OBJECT" if sub_command == b"ENCODING" => ours == theirs || (!exact_encoding && ours[0] == theirs[0]),
         // Which small integers are shared objects depends on how they came about.
         b"OBJECT" if sub_command == b"REFCOUNT" => ours[0] == theirs[0],
@@ -444,6 +441,8 @@ pub fn same_reply(peer: Peer, args: &[Vec<u8>], ours: &[u8], theirs: &[u8], exac
         _ => ours == theirs,
     }
 }
+
+const EMBEDDED_OR_RAW: [&[u8]; 2] = [b"$6\r\nembstr\r\n", b"$3\r\nraw\r\n"];
 
 fn close(ours: Option<i64>, theirs: Option<i64>, tolerance: i64) -> bool {
     ours.zip(theirs).is_some_and(|(a, b)| a >= 0 && b >= 0 && a.abs_diff(b) <= tolerance as u64)

@@ -146,9 +146,9 @@ fn read(file: &[u8]) -> State {
     state
 }
 
-/// The state as a `dump.rdb`, and the RDB version that it needs.
-pub fn dump(state: &State) -> Vec<u8> {
-    let mut body = BodyWriter::new(Compression::Lzf);
+/// The state as a `dump.rdb` for readers of an RDB version.
+pub fn dump(state: &State, version_max: u32) -> Vec<u8> {
+    let mut body = BodyWriter::within(Compression::Lzf, version_max);
     for ((db, key), (value, expire_at_ms)) in state {
         body.entry(*db, key, value, *expire_at_ms);
     }

@@ -10,6 +10,7 @@ use shards::manifest::BaseFormat;
 use shards::recovery::{Assume, OpenOptions, Sequential, open};
 use shards::shard::{Settings, Shard, Start, Submit};
 use shards::transaction::{Coordinator, Job};
+use shards::types::Limits;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions as FileOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -51,6 +52,7 @@ impl Engine {
             names: shards::commands::Names::TABLE,
             base_format,
             hash_seed: 1,
+            limits: Limits::DEFAULT,
             now_ms: now_ms(),
         };
         let opened = open(&disk, &options, &Sequential)?;

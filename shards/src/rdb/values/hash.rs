@@ -14,9 +14,12 @@
 //! HASH_LISTPACK_PRE_GA   as HASH_LISTPACK_TTL, without the earliest time
 //! HASH_22 of Valkey      pairs:length  (field:string value:string time or -1:i64 LE) …
 //! ```
+//! For readers of versions before 12, fields that expire are left out. Nobody there would take them away, and data that outlives
+//! its time is worse than data that is missing a while before: whoever reads such a hash must bear that fields are gone.
+//!
 //! `Progress::at` is the rank of the next pair; in commands, of the next expiry in stage 1.
 
-use super::{ELEMENTS_PER_COMMAND, PIECE_BYTES, Progress};
+use super::{ELEMENTS_PER_COMMAND, Loss, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};
 use crate::rdb::aof::encode_command;
 use crate::rdb::format::type_code;
@@ -25,7 +28,7 @@ use crate::rdb::old;
 use crate::rdb::reader::{Reader, Vendor};
 use crate::rdb::writer::{Compression, encode_length, encode_string};
 use crate::types::hash::Seen;
-use crate::types::listpack::Listpack;
+use crate::types::listpack::{Listpack, Packed};
 use crate::types::{Hash, Limits};
 
 /// The latest time that HPEXPIREAT takes, so that the commands of a hash make it again. Valkey's may be later, and become this one.
@@ -39,22 +42,47 @@ pub fn version(hash: &Hash) -> u32 {
     if hash.next_expiry().is_some() { TTL_VERSION } else { 1 }
 }
 
+/// What is lost for readers of versions up to this one.
+pub fn loss(hash: &Hash, version_max: u32) -> Option<Loss> {
+    match hash.expiring_len() {
+        0 => None,
+        _ if version_max >= TTL_VERSION => None,
+        fields if fields == hash.len() => Some(Loss::Key),
+        fields => Some(Loss::ExpiringFields(fields)),
+    }
+}
+
 /// The type code under which `encode` writes it.
-pub fn type_code(hash: &Hash) -> u8 {
-    if hash.next_expiry().is_some() { type_code::HASH_TTL } else { type_code::HASH }
+pub fn type_code(hash: &Hash, version_max: u32) -> u8 {
+    if earliest_within(hash, version_max).is_some() { type_code::HASH_TTL } else { type_code::HASH }
+}
+
+/// When the first field expires, where the version can say so.
+fn earliest_within(hash: &Hash, version_max: u32) -> Option<i64> {
+    hash.next_expiry().filter(|_| version_max >= TTL_VERSION)
+}
+
+/// Whether a field is left out.
+fn is_lost(hash: &Hash, field: Packed<'_>, version_max: u32) -> bool {
+    version_max < TTL_VERSION && hash.expiring_len() > 0 && field.with_bytes(|field| hash.expiry(field)).is_some()
 }
 
 /// Encodes the next piece; true when it was the last.
-pub fn encode(out: &mut Vec<u8>, hash: &Hash, progress: &mut Progress, compression: Compression) -> bool {
+pub fn encode(out: &mut Vec<u8>, hash: &Hash, version_max: u32, progress: &mut Progress, compression: Compression) -> bool {
     let start = out.len();
-    let earliest = hash.next_expiry();
+    let earliest = earliest_within(hash, version_max);
     if progress.at == 0 {
         earliest.inspect(|earliest| out.extend_from_slice(&earliest.to_le_bytes()));
-        encode_length(out, hash.len() as u64);
+        let lost = if earliest.is_none() { hash.expiring_len() } else { 0 };
+        encode_length(out, (hash.len() - lost) as u64);
     }
     for (field, value) in hash.iter_from(progress.at) {
         if out.len() - start >= PIECE_BYTES {
             break;
+        }
+        progress.at += 1;
+        if is_lost(hash, field, version_max) {
+            continue;
         }
         if let Some(earliest) = earliest {
             let expiry = field.with_bytes(|field| hash.expiry(field));
@@ -62,28 +90,27 @@ pub fn encode(out: &mut Vec<u8>, hash: &Hash, progress: &mut Progress, compressi
         }
         field.with_bytes(|field| encode_string(out, field, compression));
         value.with_bytes(|value| encode_string(out, value, compression));
-        progress.at += 1;
     }
     progress.at == hash.len()
 }
 
 /// The next commands that make it under a key that does not exist yet; true when they are the last.
-pub fn encode_commands(out: &mut Vec<u8>, key: &[u8], hash: &Hash, progress: &mut Progress) -> bool {
+pub fn encode_commands(out: &mut Vec<u8>, key: &[u8], hash: &Hash, version_max: u32, progress: &mut Progress) -> bool {
     let start = out.len();
     if progress.stage == 1 {
         return encode_expiries(out, key, hash, progress);
     }
     while progress.at < hash.len() && out.len() - start < PIECE_BYTES {
-        let pairs: Vec<_> = hash
-            .iter_from(progress.at)
-            .take(ELEMENTS_PER_COMMAND)
-            .flat_map(|(field, value)| [field.bytes(), value.bytes()])
-            .collect();
-        progress.at += pairs.len() / 2;
-        let words = [&b"HSET"[..], key].into_iter().chain(pairs.iter().map(|word| &**word));
-        encode_command(out, &words.collect::<Vec<_>>());
+        let (rank, kept) = (progress.at, |field: Packed<'_>| !is_lost(hash, field, version_max));
+        progress.at = hash.len().min(rank + ELEMENTS_PER_COMMAND);
+        let pairs = hash.iter_from(rank).take(ELEMENTS_PER_COMMAND).filter(|(field, _)| kept(*field));
+        let pairs: Vec<_> = pairs.flat_map(|(field, value)| [field.bytes(), value.bytes()]).collect();
+        if !pairs.is_empty() {
+            let words = [&b"HSET"[..], key].into_iter().chain(pairs.iter().map(|word| &**word));
+            encode_command(out, &words.collect::<Vec<_>>());
+        }
     }
-    if progress.at < hash.len() || hash.next_expiry().is_none() {
+    if progress.at < hash.len() || earliest_within(hash, version_max).is_none() {
         return progress.at == hash.len();
     }
     *progress = Progress { stage: 1, ..Progress::default() };
@@ -234,7 +261,7 @@ fn hash_of<S: Source>(pairs: impl Iterator<Item = (Vec<u8>, Vec<u8>)>, reader: &
 mod tests {
     use super::*;
     use crate::rdb::reader::read_single_value;
-    use crate::rdb::values::{encode_entry_as_commands, encode_piece, encode_value};
+    use crate::rdb::values::{VERSION_ALL, encode_entry_as_commands, encode_piece, encode_value};
     use crate::types::Value;
 
     fn value(code: u8, body: &[u8]) -> Option<Value> {
@@ -283,7 +310,7 @@ mod tests {
         (0..10u8).for_each(|i| assert!(expiring.set(&[b'a' + i], b"value", &Limits::DEFAULT)));
         (0..5u8).for_each(|i| expiring.set_expiry(&[b'a' + i], 4_000_000_000_000 + i as i64 * 1000));
         let mut good = Vec::new();
-        encode_value(&mut good, &Value::Hash(Box::new(expiring.clone())), Compression::Lzf);
+        encode_value(&mut good, &Value::Hash(Box::new(expiring.clone())), VERSION_ALL, Compression::Lzf);
         assert_eq!(value(type_code::HASH_TTL, &good), Some(Value::Hash(Box::new(expiring))));
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..20_000 {
@@ -295,7 +322,7 @@ mod tests {
             }
             for code in [type_code::HASH_TTL, type_code::HASH_22, type_code::HASH_LISTPACK_TTL, type_code::HASH] {
                 if let Some(read) = value(code, &bytes) {
-                    encode_value(&mut Vec::new(), &read, Compression::Off);
+                    encode_value(&mut Vec::new(), &read, VERSION_ALL, Compression::Off);
                 }
             }
         }
@@ -327,11 +354,11 @@ mod tests {
         (0..20_000).for_each(|i| assert!(hash.set(i.to_string().as_bytes(), &[b'v'; 20], &Limits::DEFAULT)));
         let value = Value::Hash(Box::new(hash));
         let (mut whole, mut pieces) = (vec![type_code::HASH], vec![type_code::HASH]);
-        encode_value(&mut whole, &value, Compression::Lzf);
+        encode_value(&mut whole, &value, VERSION_ALL, Compression::Lzf);
         let mut progress = Progress::default();
         loop {
             let before = pieces.len();
-            let done = encode_piece(&mut pieces, &value, &mut progress, Compression::Lzf);
+            let done = encode_piece(&mut pieces, &value, VERSION_ALL, &mut progress, Compression::Lzf);
             assert!(pieces.len() - before < PIECE_BYTES + 100);
             if done {
                 break;

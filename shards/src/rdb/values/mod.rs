@@ -7,6 +7,9 @@
 //! | `encode_commands` | commands that make it, in pieces |
 //! | `read` | every RDB form that ever was |
 //!
+//! A file for readers of an older version is written by the same functions, with the highest version that they know: `version_max`.
+//! What such a file does not say is named by `loss`; only a value of which nothing would be left is the caller's to leave out.
+//!
 //! Collections are written in their oldest general form, element by element: every server since Redis 4 reads it and chooses
 //! its own compact encoding, and it can be written in pieces.
 
@@ -24,6 +27,48 @@ use super::writer::{COMPRESS_BYTES_MAX, Compression, encode_length, encode_strin
 use crate::error::Result;
 use crate::types::{Str, Value};
 
+/// A version that can hold all there is to say about every value: what the server's own files are written with.
+pub const VERSION_ALL: u32 = 12;
+
+/// What a file for readers of an older version does not say of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing of the value would be left, so the key must be left out: every field of a hash has an expiry of its own.
+    Key,
+    /// So many fields of a hash that have an expiry of their own: without it they would stay for ever.
+    ExpiringFields(usize),
+    /// When the consumers of a stream's groups were last active.
+    ActiveTimes,
+    /// What was deleted from a stream, how many entries it ever had, and how many of them its groups have read.
+    History,
+    HistoryAndActiveTimes,
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Loss::Key => f.write_str("left out: each of its fields has an expiry of its own"),
+            Loss::ExpiringFields(1) => f.write_str("written without 1 field that has an expiry of its own"),
+            Loss::ExpiringFields(fields) => write!(f, "written without {fields} fields that have an expiry of their own"),
+            Loss::ActiveTimes => f.write_str("written without the times when consumers were last active"),
+            Loss::History => f.write_str("written without the counts of entries ever added and read, and the highest deleted id"),
+            Loss::HistoryAndActiveTimes => f.write_str(
+                "written without the counts of entries ever added and read, the highest deleted id, and the times when consumers \
+                 were last active",
+            ),
+        }
+    }
+}
+
+/// What is lost for readers of versions up to this one; None: nothing.
+pub fn loss(value: &Value, version_max: u32) -> Option<Loss> {
+    match value {
+        Value::Str(_) | Value::List(_) | Value::Set(_) | Value::Zset(_) => None,
+        Value::Hash(hash) => hash::loss(hash, version_max),
+        Value::Stream(stream) => stream::loss(stream, version_max),
+    }
+}
+
 /// About so many bytes are encoded in one piece.
 pub const PIECE_BYTES: usize = 64 * 1024;
 
@@ -38,7 +83,7 @@ pub struct Progress {
     pub inner: usize,
 }
 
-/// The lowest RDB version that can hold the value.
+/// The lowest RDB version that can hold the value whole.
 pub fn value_version(value: &Value) -> u32 {
     match value {
         Value::Str(_) => 1,
@@ -51,41 +96,49 @@ pub fn value_version(value: &Value) -> u32 {
 }
 
 /// The type code under which `encode_piece` writes this value.
-pub fn type_of(value: &Value) -> u8 {
+pub fn type_of(value: &Value, version_max: u32) -> u8 {
     match value {
         Value::Str(_) => type_code::STRING,
         Value::List(list) => list::type_code(list),
         Value::Set(set) => set::type_code(set),
-        Value::Hash(hash) => hash::type_code(hash),
+        Value::Hash(hash) => hash::type_code(hash, version_max),
         Value::Zset(zset) => zset::type_code(zset),
-        Value::Stream(stream) => stream::type_code(stream),
+        Value::Stream(stream) => stream::type_code(stream, version_max),
     }
 }
 
 /// Encodes the next piece of the value behind its type code and key; true when it was the last.
-pub fn encode_piece(out: &mut Vec<u8>, value: &Value, progress: &mut Progress, compression: Compression) -> bool {
+pub fn encode_piece(
+    out: &mut Vec<u8>,
+    value: &Value,
+    version_max: u32,
+    progress: &mut Progress,
+    compression: Compression,
+) -> bool {
     match value {
         Value::Str(string) => encode_str(out, string, progress, compression),
         Value::List(list) => list::encode(out, list, progress, compression),
         Value::Set(set) => set::encode(out, set, progress, compression),
-        Value::Hash(hash) => hash::encode(out, hash, progress, compression),
+        Value::Hash(hash) => hash::encode(out, hash, version_max, progress, compression),
         Value::Zset(zset) => zset::encode(out, zset, progress, compression),
-        Value::Stream(stream) => stream::encode(out, stream, progress, compression),
+        Value::Stream(stream) => stream::encode(out, stream, version_max, progress, compression),
     }
 }
 
-pub fn encode_value(out: &mut Vec<u8>, value: &Value, compression: Compression) {
+pub fn encode_value(out: &mut Vec<u8>, value: &Value, version_max: u32, compression: Compression) {
     let mut progress = Progress::default();
-    while !encode_piece(out, value, &mut progress, compression) {}
+    while !encode_piece(out, value, version_max, &mut progress, compression) {}
 }
 
 /// The next commands that make the entry in the selected database, where the key must not exist yet; true when they are the
-/// last. Understood since Redis 6.2, but for fields with an expiry of their own.
+/// last. Understood since Redis 6.2, but for fields with an expiry of their own: for readers of versions that don't know them
+/// they are left out, as in an RDB file.
 pub fn encode_commands_piece(
     out: &mut Vec<u8>,
     key: &[u8],
     value: &Value,
     expire_at_ms: Option<i64>,
+    version_max: u32,
     progress: &mut Progress,
 ) -> bool {
     let done = match value {
@@ -98,7 +151,7 @@ pub fn encode_commands_piece(
         }
         Value::List(list) => list::encode_commands(out, key, list, progress),
         Value::Set(set) => set::encode_commands(out, key, set, progress),
-        Value::Hash(hash) => hash::encode_commands(out, key, hash, progress),
+        Value::Hash(hash) => hash::encode_commands(out, key, hash, version_max, progress),
         Value::Zset(zset) => zset::encode_commands(out, key, zset, progress),
         Value::Stream(stream) => stream::encode_commands(out, key, stream, progress),
     };
@@ -108,10 +161,10 @@ pub fn encode_commands_piece(
     done
 }
 
-/// All commands that make the entry.
+/// All commands that make the entry, whole.
 pub fn encode_entry_as_commands(out: &mut Vec<u8>, key: &[u8], value: &Value, expire_at_ms: Option<i64>) {
     let mut progress = Progress::default();
-    while !encode_commands_piece(out, key, value, expire_at_ms, &mut progress) {}
+    while !encode_commands_piece(out, key, value, expire_at_ms, VERSION_ALL, &mut progress) {}
 }
 
 /// Reads the value behind a type code. What makes its keys or elements contradict each other is corruption.

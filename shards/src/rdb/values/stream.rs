@@ -19,7 +19,7 @@
 //! | STREAM | nothing was deleted, no more was ever added than is there; entries read: what these two and the last id tell |
 //! | STREAM_2 | a consumer was last active when it was last seen |
 
-use super::{PIECE_BYTES, Progress};
+use super::{Loss, PIECE_BYTES, Progress};
 use crate::error::Result;
 use crate::rdb::format::type_code as code_of;
 use crate::rdb::input::Source;
@@ -32,9 +32,6 @@ use crate::types::stream::{Consumer, Group, Node, StreamId};
 mod as_commands;
 
 pub use as_commands::encode_commands;
-
-/// An RDB version beyond which no version says more about streams.
-pub const VERSION_ALL: u32 = 11;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Form {
@@ -64,13 +61,11 @@ impl Form {
 
     /// The lowest that loses nothing.
     fn lossless(stream: &Stream) -> Form {
-        let active_unlike_seen = |consumer: &Consumer| consumer.active_ms != Some(consumer.seen_ms);
-        if stream.groups().any(|group| group.consumers().any(active_unlike_seen)) {
-            return Form::Third;
+        match (says_active_times(stream), says_history(stream)) {
+            (true, _) => Form::Third,
+            (false, true) => Form::Second,
+            (false, false) => Form::First,
         }
-        let history_unlike = stream.max_deleted_id() != StreamId::ZERO || stream.entries_added() != stream.len() as u64;
-        let read_unlike = |group: &Group| group.entries_read != stream.entries_read_at(group.last_id);
-        if history_unlike || stream.groups().any(read_unlike) { Form::Second } else { Form::First }
     }
 
     /// The lowest that loses nothing, or the highest that a version has.
@@ -80,34 +75,44 @@ impl Form {
     }
 }
 
+/// Whether a consumer was last active at another time than that at which it was last seen.
+fn says_active_times(stream: &Stream) -> bool {
+    let active_unlike_seen = |consumer: &Consumer| consumer.active_ms != Some(consumer.seen_ms);
+    stream.groups().any(|group| group.consumers().any(active_unlike_seen))
+}
+
+/// Whether what the first form does not say is other than a server would put in its place.
+fn says_history(stream: &Stream) -> bool {
+    let history_unlike = stream.max_deleted_id() != StreamId::ZERO || stream.entries_added() != stream.len() as u64;
+    let read_unlike = |group: &Group| group.entries_read != stream.entries_read_at(group.last_id);
+    history_unlike || stream.groups().any(read_unlike)
+}
+
+/// What is lost for readers of versions up to this one.
+pub fn loss(stream: &Stream, version_max: u32) -> Option<Loss> {
+    let active = version_max < Form::Third.version() && says_active_times(stream);
+    let history = version_max < Form::Second.version() && says_history(stream);
+    match (history, active) {
+        (true, true) => Some(Loss::HistoryAndActiveTimes),
+        (true, false) => Some(Loss::History),
+        (false, true) => Some(Loss::ActiveTimes),
+        (false, false) => None,
+    }
+}
+
 /// The lowest RDB version that can hold it.
 pub fn version(stream: &Stream) -> u32 {
     Form::lossless(stream).version()
 }
 
 /// The type code under which `encode` writes it.
-pub fn type_code(stream: &Stream) -> u8 {
-    type_code_within(stream, VERSION_ALL)
-}
-
-/// The type code under which `encode_within` writes it.
-pub fn type_code_within(stream: &Stream, version_max: u32) -> u8 {
+pub fn type_code(stream: &Stream, version_max: u32) -> u8 {
     Form::within(stream, version_max).code()
 }
 
-/// Encodes the next piece; true when it was the last.
-pub fn encode(out: &mut Vec<u8>, stream: &Stream, progress: &mut Progress, compression: Compression) -> bool {
-    encode_within(out, stream, VERSION_ALL, progress, compression)
-}
-
-/// As `encode`, for a file of this version: what a lower one than `version` cannot say is left out. 9 is the lowest there is.
-pub fn encode_within(
-    out: &mut Vec<u8>,
-    stream: &Stream,
-    version_max: u32,
-    progress: &mut Progress,
-    compression: Compression,
-) -> bool {
+/// Encodes the next piece; true when it was the last. What a lower version than `version` cannot say is left out; 9 is the lowest
+/// there is.
+pub fn encode(out: &mut Vec<u8>, stream: &Stream, version_max: u32, progress: &mut Progress, compression: Compression) -> bool {
     let form = match progress.stage {
         0 => Form::within(stream, version_max),
         stage => Form::ALL[stage % FORMS],

@@ -164,7 +164,7 @@ fn from_elements<S: Source>(reader: &Reader<S>, start: u64, mut elements: impl I
 mod tests {
     use super::*;
     use crate::rdb::reader::{Vendor, read_single_value};
-    use crate::rdb::values::encode_value;
+    use crate::rdb::values::{VERSION_ALL, encode_value};
     use crate::types::{Limits, Value};
 
     fn zset(members: &[(&str, f64)]) -> Zset {
@@ -264,7 +264,7 @@ mod tests {
         assert!(pieces > 4);
         let value = Value::Zset(Box::new(big.clone()));
         let mut whole = Vec::new();
-        encode_value(&mut whole, &value, Compression::Off);
+        encode_value(&mut whole, &value, VERSION_ALL, Compression::Off);
         assert!(whole == body);
         assert!(read_payload(type_code::ZSET_2, &body).expect("reads") == value);
 

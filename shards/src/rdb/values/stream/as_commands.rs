@@ -4,12 +4,14 @@
 //! |---|---|
 //! | entries | XADD with its id, for each |
 //! | ids | XSETID, unless the entries say the same |
-//! | groups | XGROUP CREATE; then for each consumer XGROUP CREATECONSUMER and XCLAIM … FORCE JUSTID |
+//! | groups | XGROUP CREATE, XGROUP SETID … ENTRIESREAD; then for each consumer XGROUP CREATECONSUMER and XCLAIM … FORCE JUSTID |
 //! | ghosts | XTRIM and XDEL; then XSETID, and XGROUP SETID for what Redis 8 has held to the numbers before |
 //!
 //! An entry that was deleted while it is pending is a *ghost*: XCLAIM takes only entries that are there, so a stand-in is added
-//! in its place and taken away afterwards. Words that Redis 6.2 does not know are left out when they say nothing new. When a
-//! consumer was last seen cannot be said: it counts as seen when the commands run.
+//! in its place and taken away afterwards. When a consumer was last seen cannot be said: it counts as seen when the commands run.
+//!
+//! Redis 6.2 passes over a command that it can't parse without a word, and takes XSETID without looking at what follows the id. So what
+//! it does not know stands in a command of its own, behind one that says the rest: a CREATE with ENTRIESREAD would make no group there.
 
 use crate::rdb::aof::encode_command;
 use crate::rdb::values::{ELEMENTS_PER_COMMAND, PIECE_BYTES, Progress};
@@ -161,13 +163,11 @@ impl Piece<'_> {
     }
 
     fn group(&mut self, group: &Group) {
-        let id = group.last_id.text();
-        let read = group.entries_read.map(|read| read.to_string());
-        let mut args: Vec<&[u8]> = vec![b"XGROUP", b"CREATE", self.key, group.name(), id.bytes()];
-        if let Some(read) = &read {
-            args.extend([b"ENTRIESREAD", read.as_bytes()]);
+        self.command(&[b"XGROUP", b"CREATE", self.key, group.name(), group.last_id.text().bytes()]);
+        // With ghosts it is said when they are gone.
+        if !self.ghosts {
+            self.position(group);
         }
-        self.command(&args);
     }
 
     fn position(&mut self, group: &Group) {
