@@ -323,4 +323,8 @@ pub enum EngineCommand {
     ClientPause,
     ClientUnpause,
     ClientUnblock,
+    MemoryStats,
+    MemoryDoctor,
+    MemoryMallocStats,
+    MemoryPurge,
 }
