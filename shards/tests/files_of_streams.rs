@@ -249,11 +249,26 @@ fn the_commands_of_a_stream_make_it_here() {
     let mut random = fastrand::Rng::with_seed(4);
     let streams = (0..100).map(|_| random_stream(&mut random)).chain([big_stream()]);
     for (round, stream) in streams.enumerate() {
-        let (mut commands, mut progress) = (Vec::new(), Progress::default());
-        while !encode_commands_piece(&mut commands, b"s", &value(&stream), None, VERSION_ALL, &mut progress) {}
-        let made = replayed(&commands);
-        assert_same(&made, &stream, &format!("round {round}"));
+        assert_same(&replayed(&commands_of(&stream)), &stream, &format!("round {round}"));
     }
+}
+
+fn commands_of(stream: &Stream) -> Vec<u8> {
+    let (mut commands, mut progress) = (Vec::new(), Progress::default());
+    while !encode_commands_piece(&mut commands, b"s", &value(stream), None, VERSION_ALL, &mut progress) {}
+    commands
+}
+
+/// XTRIM, XSETID with a lower id and XADD lead there.
+#[test]
+fn the_commands_of_a_stream_with_a_pending_entry_behind_its_last_id_make_it_here() {
+    let mut stream = Stream::new();
+    stream.add(StreamId::new(2, 0), &[b"f", b"v"], &LIMITS);
+    let mut group = Group::new(b"g", StreamId::new(5, 0), Some(1));
+    group.create_consumer(b"alice", 5, Some(6));
+    group.deliver(b"alice", StreamId::new(5, 0), 3, 1);
+    stream.put_group(group);
+    assert_same(&replayed(&commands_of(&stream)), &stream, "2-0 is there, 5-0 is pending");
 }
 
 fn replayed(mut commands: &[u8]) -> Stream {
@@ -303,6 +318,8 @@ fn damaged_payloads_are_refused_or_others_but_never_a_panic() {
             let again = stream_of(&dump_value_within(&value(&stream), u32::MAX));
             assert_same(&again, &stream, "what was restored is valid");
             assert_eq!(stream.range_back(StreamId::ZERO, StreamId::MAX).count(), stream.len());
+            // None of its commands is refused.
+            replayed(&commands_of(&stream));
         }
     }
     assert!(restored > 1000, "{restored} of the damaged payloads are payloads");

@@ -31,12 +31,14 @@ impl Config {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             result => result?,
         };
-        replace_file(path, self.rewritten(&String::from_utf8_lossy(&old)).as_bytes())
+        replace_file(path, &self.rewritten(&old))
     }
 
-    /// The new text of the file.
-    fn rewritten(&self, old: &str) -> String {
-        let mut lines: Vec<Option<String>> = old.lines().map(|line| Some(line.to_string())).collect();
+    /// The new bytes of the file: comments may be in any character set.
+    pub fn rewritten(&self, old: &[u8]) -> Vec<u8> {
+        let text = old.strip_suffix(b"\n").unwrap_or(old);
+        let lines = text.split(|&byte| byte == b'\n').filter(|_| !text.is_empty());
+        let mut lines: Vec<Option<Vec<u8>>> = lines.map(|line| Some(line.to_vec())).collect();
         let mut places = places(&lines);
         let mut appended = Vec::new();
         for (index, directive) in DIRECTIVES.iter().enumerate() {
@@ -53,18 +55,18 @@ impl Config {
                 None => {}
             }
         }
-        let signed = lines.iter().flatten().any(|line| line.trim() == SIGNATURE);
-        let signature = Some(SIGNATURE.to_string()).filter(|_| !signed && !appended.is_empty());
+        let signed = lines.iter().flatten().any(|line| line.trim_ascii() == SIGNATURE.as_bytes());
+        let signature = Some(SIGNATURE.into()).filter(|_| !signed && !appended.is_empty());
         let all = lines.into_iter().flatten().chain(signature).chain(appended);
-        all.map(|line| line + "\n").collect()
+        all.flat_map(|line| line.into_iter().chain([b'\n'])).collect()
     }
 }
 
 /// Numbers of the lines on which each directive stands.
-fn places(lines: &[Option<String>]) -> HashMap<usize, Vec<usize>> {
+fn places(lines: &[Option<Vec<u8>>]) -> HashMap<usize, Vec<usize>> {
     let mut places: HashMap<usize, Vec<usize>> = HashMap::new();
     for (number, line) in lines.iter().enumerate() {
-        let words = line.as_ref().and_then(|line| parse_line(line.trim().as_bytes()).ok().flatten());
+        let words = line.as_ref().and_then(|line| parse_line(line.trim_ascii()).ok().flatten());
         if let Some(index) = words.and_then(|words| find(&words[0])) {
             places.entry(index).or_default().push(number);
         }
@@ -77,8 +79,8 @@ fn place_lines(
     directive: &Directive,
     wanted: &[Vec<String>],
     places: &[usize],
-    lines: &mut [Option<String>],
-    appended: &mut Vec<String>,
+    lines: &mut [Option<Vec<u8>>],
+    appended: &mut Vec<Vec<u8>>,
 ) {
     let mut places = places.iter();
     for words in wanted {
@@ -93,16 +95,16 @@ fn place_lines(
 }
 
 /// Whether the line has this meaning, whatever its spelling (`64mb`, `65536kb`).
-fn says(line: Option<&str>, directive: &Directive, wanted: &[String]) -> bool {
-    let parsed = line.and_then(|line| parse_line(line.trim().as_bytes()).ok().flatten());
+fn says(line: Option<&[u8]>, directive: &Directive, wanted: &[String]) -> bool {
+    let parsed = line.and_then(|line| parse_line(line.trim_ascii()).ok().flatten());
     let meaning = |words: &[String]| directive.kind.parse(&words.iter().map(|word| &word[..]).collect::<Vec<_>>(), "").ok();
     parsed.is_some_and(|words| meaning(&words[1..]).is_some_and(|now| Some(now) == meaning(wanted)))
 }
 
-fn format_line(name: &str, words: &[String]) -> String {
+fn format_line(name: &str, words: &[String]) -> Vec<u8> {
     let plain = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'\\#".contains(&byte));
     let spelled = words.iter().map(|word| if plain(word) { word.clone() } else { quote(word.as_bytes()) });
-    std::iter::once(name.to_string()).chain(spelled).collect::<Vec<_>>().join(" ")
+    std::iter::once(name.to_string()).chain(spelled).collect::<Vec<_>>().join(" ").into_bytes()
 }
 
 fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -343,6 +343,14 @@ fn every_directive_survives_a_rewrite_when_changed() {
 }
 
 #[test]
+fn values_of_several_words_hold_no_blanks_that_a_rewritten_file_would_lose() {
+    assert_eq!(load("bind \"a  b\" \"\" c").expect("loads").text("bind"), "a b c");
+    let change = Config::default().prepare_set(&["bind", " a "], true).expect("it may change");
+    assert_eq!(change.config.text("bind"), "a");
+    assert!(load("replicaof \"a b\" 1").is_err() && load("replicaof \"\" 1").is_err());
+}
+
+#[test]
 fn only_the_default_directory_is_made() {
     let dir = TempDir::new("dir");
     let missing = dir.0.join("missing");

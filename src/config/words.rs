@@ -23,7 +23,8 @@ pub fn bind(words: &[&str], _: &str) -> Result<String, String> {
     if words.len() > BIND_ADDRESSES_MAX {
         return Err("Too many bind addresses specified.".into());
     }
-    Ok(words.join(" "))
+    // A quoted word may hold several, or none: the text is what its words give, so that a rewritten file says the same.
+    Ok(words.iter().flat_map(|word| word.split_ascii_whitespace()).collect::<Vec<_>>().join(" "))
 }
 
 /// `(class hard soft seconds)…` laid over `before`, which holds all classes in order, or nothing.
@@ -84,6 +85,7 @@ pub fn replicaof(words: &[&str], _: &str) -> Result<String, String> {
     match words {
         [""] => Ok(String::new()),
         [no, one] if no.eq_ignore_ascii_case("no") && one.eq_ignore_ascii_case("one") => Ok(String::new()),
+        [host, _] if host.is_empty() || host.contains(|c: char| c.is_ascii_whitespace()) => Err("Invalid master host".into()),
         [host, port] if port.parse::<u16>().is_ok() => Ok(format!("{host} {port}")),
         [_, _] => Err("Invalid master port".into()),
         _ => Err("wrong number of arguments".into()),

@@ -31,8 +31,8 @@ use crate::types::hash::Seen;
 use crate::types::listpack::{Listpack, Packed};
 use crate::types::{Hash, Limits};
 
-/// The latest time that Redis takes: Valkey's may be later, and become this one.
-const EXPIRE_AT_MS_MAX: i64 = (1 << 48) - 2;
+/// The latest time that HPEXPIREAT takes, so that the commands of a hash make it again. Valkey's may be later, and become this one.
+const EXPIRE_AT_MS_MAX: i64 = (1 << 46) - 1;
 
 /// Version of Redis 7.4.
 const TTL_VERSION: u32 = 12;
@@ -228,7 +228,7 @@ fn expiring_of(pack: &Listpack, limits: &Limits) -> Option<Hash> {
             return None;
         }
         if at_ms > 0 {
-            expiries.push((field, at_ms));
+            expiries.push((field, at_ms.min(EXPIRE_AT_MS_MAX)));
         }
     }
     expiries.iter().for_each(|(field, at_ms)| hash.set_expiry(field, *at_ms));
@@ -332,6 +332,20 @@ mod tests {
         assert_eq!((read.encoding_name(), Some(&read) != hash(&[("a", "1"), ("b", "2")]).as_ref()), ("listpackex", true));
         pack.push(b"c");
         assert_eq!(packed(type_code::HASH_LISTPACK_PRE_GA, pack.as_bytes()), None, "no value, no time");
+    }
+
+    #[test]
+    fn no_expiry_is_later_than_a_command_can_set() {
+        let late = i64::MAX.to_string();
+        let mut pack = Listpack::new();
+        pack.append(&[b"a", b"1", late.as_bytes()]);
+        let general = [&i64::MAX.to_le_bytes()[..], b"\x01\x01\x01a\x011"].concat();
+        for read in [packed(type_code::HASH_LISTPACK_PRE_GA, pack.as_bytes()), value(type_code::HASH_TTL, &general)] {
+            let mut commands = Vec::new();
+            encode_entry_as_commands(&mut commands, b"key", &read.expect("a hash"), None);
+            let shown = commands.escape_ascii().to_string();
+            assert!(shown.contains("HPEXPIREAT") && shown.contains("70368744177663"), "{shown}");
+        }
     }
 
     #[test]

@@ -127,6 +127,9 @@ pub fn encode(out: &mut Vec<u8>, stream: &Stream, version_max: u32, progress: &m
     false
 }
 
+/// Of entries and deliveries: commands take no greater ones.
+const NUMBER_MAX: u64 = i64::MAX as u64;
+
 const FORMS: usize = Form::ALL.len();
 
 /// What comes next. `Progress::stage` holds part, consumer and form; the form is chosen once, because that looks at all consumers.
@@ -375,6 +378,9 @@ fn read_history<S: Source>(reader: &mut Reader<S>, form: Form, stream: &mut Stre
         max_deleted_id = read_id(reader)?;
         added = reader.plain_length()?;
     }
+    if max_deleted_id > last_id || added < len || added > NUMBER_MAX {
+        return Err(reader.corrupt(offset, "a stream's highest deleted id or number of entries ever added can't be"));
+    }
     stream.set_ids(last_id, added, max_deleted_id);
     Ok(())
 }
@@ -386,10 +392,14 @@ fn read_id<S: Source>(reader: &mut Reader<S>) -> Result<StreamId> {
 fn read_group<S: Source>(reader: &mut Reader<S>, form: Form, stream: &Stream) -> Result<Group> {
     let name = reader.string()?;
     let last_id = read_id(reader)?;
+    let offset = reader.offset();
     let entries_read = match form {
         Form::First => stream.entries_read_at(last_id),
         _ => Some(reader.plain_length()?).filter(|&read| read != u64::MAX),
     };
+    if entries_read.is_some_and(|read| read > NUMBER_MAX) {
+        return Err(reader.corrupt(offset, "a group has read more entries than can be"));
+    }
     let mut group = Group::new(&name, last_id, entries_read);
     let offset = reader.offset();
     let mut pending = read_pending(reader)?;
@@ -409,7 +419,11 @@ fn read_pending<S: Source>(reader: &mut Reader<S>) -> Result<Vec<Unowned>> {
     for _ in 0..reader.plain_length()? {
         let id = StreamId::from_bytes(reader.array()?);
         let delivered_ms = i64::from_le_bytes(reader.array()?);
-        pending.push(Unowned { id, delivered_ms, deliveries: reader.plain_length()? });
+        let deliveries = reader.plain_length()?;
+        if deliveries > NUMBER_MAX {
+            return Err(reader.corrupt(offset, "an entry was delivered more often than can be"));
+        }
+        pending.push(Unowned { id, delivered_ms, deliveries });
     }
     pending.sort_unstable_by_key(|entry| entry.id);
     if pending.windows(2).any(|pair| pair[0].id == pair[1].id) {
