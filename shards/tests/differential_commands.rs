@@ -52,6 +52,18 @@ const NOT_RANDOM: &[(&str, &str)] = &[
     ("command|list", "not as many here"),
     ("command|docs", "tests/server/command_docs.rs"),
     ("restore", "not from a template, but of what either side has dumped"),
+    ("restore-asking", "as restore; once among the rare cases"),
+    ("readonly", "ALONE"),
+    ("readwrite", "ALONE"),
+    ("asking", "ALONE"),
+    ("replicaof", "ALONE"),
+    ("slaveof", "ALONE"),
+    ("role", "ALONE"),
+    ("wait", "ALONE"),
+    ("failover", "ALONE"),
+    ("replconf", "ALONE"),
+    ("psync", "answered by an error: there is no replication"),
+    ("sync", "answered by an error: there is no replication"),
     ("object|idletime", "the servers are not asked in the same second"),
     ("lolwut", "art; its errors are compared one by one"),
     ("pfselftest", "takes seconds in Redis"),
@@ -78,7 +90,10 @@ fn every_command_of_the_table_succeeds_in_some_random_command() {
     }
     let all = shards::commands::all().flat_map(|command| std::iter::once(command).chain(command.subcommands));
     let here = all.filter(|command| matches!(command.run, Run::Data(_) | Run::Home(_)));
-    let is_listed = |name: &str| NOT_RANDOM.iter().any(|(listed, _)| *listed == name) || name.starts_with("client|");
+    let is_listed = |name: &str| {
+        let of_server = ["client|", "cluster|", "module|"].iter().any(|container| name.starts_with(container));
+        of_server || NOT_RANDOM.iter().any(|(listed, _)| *listed == name)
+    };
     let missed: Vec<&str> = here.map(|command| command.name).filter(|name| !reached.contains(name) && !is_listed(name)).collect();
     assert!(missed.is_empty(), "no random command is a right one of {missed:?}");
 }
@@ -111,6 +126,7 @@ fn rare_cases_are_those_of_redis() {
             cases.extend([restore(ttl, options), words("EXISTS k")]);
         }
     }
+    cases.extend([words("DEL k"), [words("RESTORE-ASKING k 0"), vec![payload.clone()]].concat(), words("GET k")]);
     cases.extend(["DEL k", "RPUSH k 1 2 3 4", "SORT k BY nosort DESC", "SORT k BY nosort DESC LIMIT 1 2"].map(words));
     cases.extend(["LOLWUT VERSION x", "LOLWUT VERSION 1.5", "LOLWUT VERSION 5 x", "LOLWUT VERSION 6 1 x"].map(words));
     cases.extend([vec![b"f\xff".to_vec(), b"a\r\n".to_vec()], vec![b"OBJECT".to_vec(), b"\xfe".to_vec()]]);
@@ -121,8 +137,91 @@ fn rare_cases_are_those_of_redis() {
     assert_same_state("what the effects lead to", 0, &replayed(handlers.log.iter()), &state(&handlers.keyspace));
 }
 
+/// What a server answers that has no replicas, no cluster and no modules.
+const ALONE: &[&str] = &[
+    "CLUSTER",
+    "CLUSTER FOO",
+    "CLUSTER INFO",
+    "CLUSTER NODES x",
+    "CLUSTER KEYSLOT k",
+    "CLUSTER COUNTKEYSINSLOT x",
+    "CLUSTER RESET HARD SOFT",
+    "CLUSTER HELP",
+    "READONLY",
+    "READWRITE",
+    "ASKING",
+    "REPLICAOF no one",
+    "SLAVEOF NO ONE",
+    "REPLICAOF NO",
+    "REPLICAOF NO TWO",
+    "REPLICAOF host 65536",
+    "REPLICAOF host -1",
+    "REPLICAOF host 99999999999999999999",
+    "ROLE",
+    "ROLE x",
+    "WAIT 0 0",
+    "WAIT -1 0",
+    "WAIT 1 1",
+    "WAIT x x",
+    "WAIT 0 x",
+    "WAIT 0 -1",
+    "FAILOVER",
+    "FAILOVER ABORT",
+    "FAILOVER ABORT x",
+    "FAILOVER ABORT TIMEOUT 5",
+    "FAILOVER FORCE ABORT",
+    "FAILOVER TO",
+    "FAILOVER TO host",
+    "FAILOVER TO host x TIMEOUT x",
+    "FAILOVER TO host 99999 FORCE TIMEOUT 1",
+    "FAILOVER TO host 1 TO host 1",
+    "FAILOVER TIMEOUT",
+    "FAILOVER TIMEOUT x",
+    "FAILOVER TIMEOUT 0",
+    "FAILOVER TIMEOUT 5 TIMEOUT 5",
+    "FAILOVER FORCE",
+    "FAILOVER FORCE FORCE",
+    "REPLCONF",
+    "REPLCONF listening-port",
+    "REPLCONF listening-port 1 CAPA eof capa x ip-address 1.2.3.4",
+    "REPLCONF listening-port x",
+    "REPLCONF rdb-only 1",
+    "REPLCONF rdb-only 2",
+    "REPLCONF rdb-only x",
+    "REPLCONF rdb-filter-only FUNCTIONS",
+    "REPLCONF rdb-filter-only keys",
+    "REPLCONF foo bar",
+    "REPLCONF foo bar baz",
+    "MODULE LIST",
+    "MODULE LIST x",
+    "MODULE LOAD",
+    "MODULE FOO",
+    "MODULE HELP",
+    "MEMORY",
+    "MEMORY FOO",
+    "MEMORY USAGE",
+    "MEMORY HELP",
+];
+
+#[test]
+fn a_server_alone_answers_as_redis() {
+    let mut redis = Redis::start(Peer::Redis7_0, "alone");
+    let mut handlers = Handlers::new();
+    let address = format!("REPLCONF ip-address {}", "a".repeat(256));
+    for line in ALONE.iter().copied().chain([address.as_str()]) {
+        let (ours, theirs) = (handlers.run(&words(line), false), redis.run(&words(line)));
+        assert_eq!(String::from_utf8_lossy(&ours), String::from_utf8_lossy(&theirs), "{line}");
+    }
+    // Here Redis would answer nothing, or wait for what never comes.
+    for line in ["REPLCONF ACK 1", "REPLCONF GETACK *", "SYNC", "PSYNC ? -1", "REPLICAOF host 1", "MODULE LOAD x"] {
+        let reply = handlers.run(&words(line), false);
+        assert!(reply.starts_with(b"-ERR ") && reply.ends_with(b"\r\n"), "{line}: {}", reply.escape_ascii());
+    }
+    assert_eq!(handlers.run(&words("WAIT 3 0"), false), b":0\r\n");
+}
+
 /// Entries that are as in 7.2, where 7.0 has others.
-const OTHER_THAN_IN_7_0: &[&str] = &["command|getkeys", "command|getkeysandflags", "sinterstore", "zrank", "zrevrank"];
+const OTHER_THAN_IN_7_0: &[&str] = &["command|getkeys", "command|getkeysandflags", "sinterstore", "wait", "zrank", "zrevrank"];
 
 #[test]
 fn entries_of_the_table_are_those_of_redis() {

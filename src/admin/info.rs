@@ -49,7 +49,7 @@ pub fn random_id() -> String {
 }
 
 /// Sum over shards.
-fn sum(stats: &[&ShardStats], field: impl Fn(&ShardStats) -> u64) -> u64 {
+pub(super) fn sum(stats: &[&ShardStats], field: impl Fn(&ShardStats) -> u64) -> u64 {
     stats.iter().map(|stats| field(stats)).sum()
 }
 
@@ -378,14 +378,14 @@ pub fn resident_memory() -> u64 {
     Memory::read().resident
 }
 
-struct Memory {
-    resident: u64,
-    peak: u64,
-    total: u64,
+pub(super) struct Memory {
+    pub resident: u64,
+    pub peak: u64,
+    pub total: u64,
 }
 
 impl Memory {
-    fn read() -> Memory {
+    pub fn read() -> Memory {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let machine = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let kib = |text: &str, name: &str| {
@@ -398,7 +398,7 @@ impl Memory {
 }
 
 /// As Redis: `1.50M`.
-fn human(bytes: u64) -> String {
+pub(super) fn human(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "K", "M", "G", "T"] {
         if value < 1024.0 {

@@ -1,4 +1,4 @@
-//! Commands about the server as a whole, answered on shard 0: CONFIG, INFO, CLIENT, SAVE and its kin, EXPORT, SHUTDOWN, DEBUG.
+//! Commands about the server as a whole, answered on shard 0: CONFIG, INFO, MEMORY, CLIENT, SAVE and its kin, EXPORT, SHUTDOWN, DEBUG.
 //!
 //! Three kinds of waiting, each with a list of what is waited for:
 //! * *operations* ask every shard a question and go on when all have told (INFO, CLIENT LIST, new settings);
@@ -10,6 +10,7 @@ mod config;
 mod debug;
 mod export;
 mod info;
+mod memory;
 mod reload;
 mod saves;
 
@@ -51,6 +52,8 @@ struct Operation {
 enum Then {
     Ok(Requester),
     Info(Requester, Vec<String>),
+    MemoryStats(Requester),
+    MemoryDoctor(Requester),
     ListClients(Requester),
     KilledClients {
         requester: Requester,
@@ -195,6 +198,11 @@ impl Admin {
             EngineCommand::ClientPause => self.client_pause(requester, &args, now),
             EngineCommand::ClientUnpause => self.ask(Question::Unpause, Then::Ok(requester)),
             EngineCommand::ClientUnblock => self.client_unblock(requester, &args),
+            EngineCommand::MemoryStats => self.ask(Question::Stats, Then::MemoryStats(requester)),
+            EngineCommand::MemoryDoctor => self.ask(Question::Stats, Then::MemoryDoctor(requester)),
+            EngineCommand::MemoryMallocStats => self.memory_malloc_stats(requester),
+            // mimalloc gives free pages back by itself.
+            EngineCommand::MemoryPurge => self.ok(requester),
             EngineCommand::Scan | EngineCommand::RandomKey => unreachable!("the engine runs these itself"),
         }
     }
@@ -269,6 +277,8 @@ impl Admin {
         match then {
             Then::Ok(requester) => self.ok(requester),
             Then::Info(requester, sections) => self.info(requester, &sections, &told, shard, now),
+            Then::MemoryStats(requester) => self.memory_stats(requester, &told),
+            Then::MemoryDoctor(requester) => self.memory_doctor(requester, &told),
             Then::ListClients(requester) => self.clients_listed(requester, told),
             Then::KilledClients { requester, is_old_form } => self.clients_killed(requester, is_old_form, &told),
             Then::Compared(slots) => self.compared(slots, &told, shard),

@@ -98,6 +98,30 @@ fn shown(argument: &Reply) -> Option<String> {
     Some(line)
 }
 
+/// Group, name and the version that it came with, of a command and its sub-commands.
+fn collect_names(docs: &Reply, found: &mut Vec<(String, String, String)>) {
+    for (name, doc) in fields(docs) {
+        let doc: BTreeMap<_, _> = fields(doc).collect();
+        found.push((text(doc["group"]), name, text(doc["since"])));
+        if let Some(subcommands) = doc.get("subcommands") {
+            collect_names(subcommands, found);
+        }
+    }
+}
+
+#[test]
+fn the_kept_list_of_commands_is_that_of_redis_7_2() {
+    let dir = Dir::new();
+    let there = Redis::start_peer("valkey-server-8", dir.path(), &["--save", ""]);
+    let mut found = Vec::new();
+    collect_names(&there.client().call("command docs"), &mut found);
+    let of_7_2 = found.iter().filter(|(.., since)| !since.starts_with('8'));
+    let mut lines: Vec<String> = of_7_2.map(|(group, name, _)| format!("{group} {name}")).collect();
+    lines.sort();
+    let kept: Vec<&str> = include_str!("../data/commands-7.2.txt").lines().collect();
+    assert_eq!(lines, kept);
+}
+
 #[test]
 fn arguments_are_described_as_by_redis_7_2() {
     let dir = Dir::new();

@@ -13,6 +13,7 @@ mod durability;
 mod exchange;
 mod io_uring;
 mod kill;
+mod memory;
 mod reload;
 mod shutdown;
 mod stalls;

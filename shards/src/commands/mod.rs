@@ -10,6 +10,7 @@ mod arguments;
 mod bitfield;
 mod bitmaps;
 mod clients;
+mod cluster;
 mod command_info;
 mod connection;
 mod context;
@@ -32,8 +33,11 @@ mod keys;
 mod lists;
 mod long_double;
 mod lookup;
+mod memory;
+mod modules;
 mod names;
 mod objects;
+mod replication;
 mod run;
 mod set_algebra;
 mod sets;
@@ -99,6 +103,10 @@ static FAMILIES: &[&[Command]] = &[
     clients::COMMANDS,
     command_info::COMMANDS,
     engine::COMMANDS,
+    memory::COMMANDS,
+    replication::COMMANDS,
+    cluster::COMMANDS,
+    modules::COMMANDS,
     sort::COMMANDS,
 ];
 

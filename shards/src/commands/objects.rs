@@ -19,6 +19,12 @@ Command::new("restore", -4, flags::WRITE | flags::DENYOOM, Route::Keys(Multi::Ne
 .keys(1, 1, 1).specs(&[Spec::at(1, "OW update")]).acl(&["keyspace", "write", "slow", "dangerous"]).arguments("key ttl:integer serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds:integer] [FREQ \
              frequency:integer]")
 .doc("generic", "2.6.0", "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).", "Create a key using the provided serialized value, previously obtained using DUMP."),
+Command::new("restore-asking", -4, flags::WRITE | flags::DENYOOM | flags::ASKING, Route::Keys(Multi::Never), Run::Data(restore))
+    .keys(1, 1, 1)
+    .specs(&[Spec::at(1, "OW update")])
+    .acl(&["keyspace", "write", "slow", "dangerous"])
+    .arguments("key ttl:integer serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds:integer] [FREQ frequency:integer]")
+    .doc("server", "3.0.0", "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).", "An internal command for migrating keys in a cluster."),
 Command::new("object", -2, 0, Route::Home, Run::Container)
 .acl(&["slow"]).doc("generic", "2.2.3", "Depends on subcommand.", "A container for object introspection commands").subcommands(&[Command::new("object|encoding", 3, flags::READONLY, Route::Keys(Multi::Never), Run::Data(encoding))
 .keys(2, 2, 1).specs(&[Spec::at(2, "RO")]).acl(&["keyspace", "read", "slow"]).tips(&["nondeterministic_output"]).arguments("key")

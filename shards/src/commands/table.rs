@@ -326,4 +326,8 @@ pub enum EngineCommand {
     ClientPause,
     ClientUnpause,
     ClientUnblock,
+    MemoryStats,
+    MemoryDoctor,
+    MemoryMallocStats,
+    MemoryPurge,
 }

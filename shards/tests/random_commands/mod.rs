@@ -186,6 +186,8 @@ pub const TEMPLATES: &[&str] = &[
     "PING [V]",
     "OBJECT (ENCODING|REFCOUNT) K",
     "OBJECT (FREQ|FOO) K",
+    "MEMORY USAGE K [SAMPLES (0|5|-1|x)|FOO 1]",
+    "MEMORY HELP",
     "OBJECT HELP",
     "CONFIG HELP",
     "COMMAND HELP",
@@ -432,6 +434,8 @@ pub fn same_reply(peer: Peer, args: &[Vec<u8>], ours: &[u8], theirs: &[u8], exac
         // Valkey 8 embeds strings that fit a cache line with their key.
         b"OBJECT" if peer == Peer::Valkey8_1 && [ours, theirs].iter().all(|reply| EMBEDDED_OR_RAW.contains(reply)) => true,
         b"OBJECT" if sub_command == b"ENCODING" => ours == theirs || (!exact_encoding && ours[0] == theirs[0]),
+        // Tables and values are made otherwise.
+        b"MEMORY" => number(ours).is_some_and(|bytes| bytes > 0) && number(theirs).is_some(),
         // Which small integers are shared objects depends on how they came about.
         b"OBJECT" if sub_command == b"REFCOUNT" => ours[0] == theirs[0],
         // 7.0 wants one argument more.
