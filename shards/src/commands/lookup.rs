@@ -156,7 +156,7 @@ pub fn stored_counted_keys(args: &[&[u8]]) -> Result<Vec<usize>, &'static str> {
 fn counted_from(args: &[&[u8]], at: usize) -> Vec<usize> {
     let count = args.get(at).and_then(|text| parse_integer(text)).and_then(|count| usize::try_from(count).ok());
     match count {
-        Some(count) if count <= args.len() - at - 1 => (at + 1..=at + count).collect(),
+        Some(count) if count < args.len() - at => (at + 1..=at + count).collect(),
         _ => Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! Pending entries: XPENDING, XCLAIM, XAUTOCLAIM.
 
-use super::arguments::{Failure, SYNTAX, integer, is, read_typed, typed_mut};
+use super::arguments::{Failure, SYNTAX, WRONG_TYPE, integer, is, typed_mut};
 use super::context::Ctx;
 use super::stream_arguments::{Bound, Refusal, answer_or_refuse, interval, reply_entry, reply_id, stream_at, stream_id};
 use super::stream_groups::release;
@@ -8,8 +8,8 @@ use super::stream_reads::{effect_of_position, enter_consumer, redeliver};
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use crate::keyspace::Entry;
 use crate::resp::parse_integer;
-use crate::types::Stream;
 use crate::types::stream::{Group, Pending, StreamId};
+use crate::types::{Stream, Typed};
 
 pub static COMMANDS: &[Command] = &[
 Command::new("xpending", -3, flags::READONLY, Route::Keys(Multi::Never), Run::Data(xpending))
@@ -41,8 +41,14 @@ fn no_group(key: &[u8], group: &[u8]) -> Refusal {
 
 /// The stream's entry; an error unless it has the group.
 fn with_group(ctx: &mut Ctx<'_>, key: &[u8], group: &[u8]) -> Result<Entry, Refusal> {
-    let entry = read_typed::<Stream>(ctx, key)?;
-    entry.filter(|entry| stream_at(ctx.keyspace, *entry).group(group).is_some()).ok_or_else(|| no_group(key, group))
+    let entry = ctx.read(key);
+    checked_to_have_group(ctx, entry, key, group)
+}
+
+fn checked_to_have_group(ctx: &Ctx<'_>, entry: Option<Entry>, key: &[u8], group: &[u8]) -> Result<Entry, Refusal> {
+    let entry = entry.ok_or_else(|| no_group(key, group))?;
+    let stream = Stream::of(ctx.value(entry)).ok_or(WRONG_TYPE)?;
+    if stream.group(group).is_some() { Ok(entry) } else { Err(no_group(key, group)) }
 }
 
 /// Milliseconds since it was delivered.
@@ -317,10 +323,12 @@ const AUTOCLAIM_COUNT_MAX: i64 = i64::MAX / 16;
 fn xautoclaim(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer_or_refuse(ctx, |ctx| {
         let (key, name, consumer) = (args[1], args[2], args[3]);
+        // Looked up, and missed, before the arguments are read.
+        let entry = ctx.read(key);
         let min_idle_ms = parse_integer(args[4]).ok_or("ERR Invalid min-idle-time argument for XAUTOCLAIM")?.max(0);
         let start = Bound::parse(args[5], 0)?.start()?;
         let (count, just_id) = autoclaim_options(&args[6..])?;
-        let entry = with_group(ctx, key, name)?;
+        let entry = checked_to_have_group(ctx, entry, key, name)?;
         enter_consumer(ctx, [key, name, consumer], entry, ctx.now_ms);
         let idle_enough = |pending: &Pending| min_idle_ms == 0 || idle_ms(ctx.now_ms, pending) >= min_idle_ms;
         let Found { claimed, gone, cursor } = look(stream_at(ctx.keyspace, entry), name, start, count, just_id, idle_enough);

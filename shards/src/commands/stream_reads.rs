@@ -3,7 +3,7 @@
 //! `Reading` is the request as it came; `resolve` turns ids such as `$` into those of the moment, and `serve` answers if there is
 //! anything to answer: what a blocked reader would ask again and again.
 
-use super::arguments::{Failure, NumberText, SYNTAX, find_typed, integer, is, read_typed, typed_mut};
+use super::arguments::{Failure, NumberText, SYNTAX, integer, is, read_typed, typed_mut};
 use super::context::Ctx;
 use super::events::EventClasses;
 use super::stream_arguments::{
@@ -173,7 +173,7 @@ impl<'a> Reading<'a> {
         let mut served = 0;
         // One after the other: a stream that is named twice has been read once when its second turn comes.
         for (key, from) in self.keys.iter().zip(from) {
-            let Ok(Some(entry)) = find_typed::<Stream>(ctx, key) else { continue };
+            let Ok(Some(entry)) = read_typed::<Stream>(ctx, key) else { continue };
             let is_ready = match &self.group {
                 None => has_entries(stream_at(ctx.keyspace, entry), *from),
                 Some(group) => group.enter(ctx, key, entry, *from),

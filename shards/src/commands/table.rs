@@ -32,7 +32,7 @@ pub struct Command {
     pub specs: &'static [Spec],
     /// Whether a call with these arguments may read keys that they do not name (SORT's BY and GET): then it runs while no other
     /// command runs on any shard, and what it turns out to need is lent to it on the way.
-    pub reads_unnamed: Option<fn(args: &[&[u8]]) -> bool>,
+    pub reads_unnamed: Option<ArgsTest>,
     /// Hints for clients and proxies (`nondeterministic_output`, `request_policy:…`).
     pub tips: &'static [&'static str],
 }
@@ -60,7 +60,7 @@ impl Command {
         }
     }
 
-    pub const fn reads_unnamed(self, reads_unnamed: fn(args: &[&[u8]]) -> bool) -> Command {
+    pub const fn reads_unnamed(self, reads_unnamed: ArgsTest) -> Command {
         Command { reads_unnamed: Some(reads_unnamed), ..self }
     }
 
@@ -223,6 +223,9 @@ pub mod flags {
         (ALLOW_BUSY, "allow_busy"),
     ];
 }
+
+/// A question about the arguments of a call.
+pub type ArgsTest = fn(args: &[&[u8]]) -> bool;
 
 /// A command's own rule for its keys: their indices among all arguments, or an error text with its code.
 pub type KeyFinder = fn(args: &[&[u8]]) -> Result<Vec<usize>, &'static str>;

@@ -126,7 +126,7 @@ impl List {
 
     /// A new list that is a tree already, to be filled by someone who calls `loaded` at the end.
     pub fn to_load() -> List {
-        List(Form::Nodes(Box::new(Tree::new())))
+        List(Form::Nodes(Box::default()))
     }
 
     pub fn encoding_name(&self) -> &'static str {

@@ -797,7 +797,7 @@ mod tests {
         for seed in 0..60 {
             let mut random = fastrand::Rng::with_seed(seed);
             let (mut tree, mut model) = (Tree::new(), BTreeMap::new());
-            let mut clones: Vec<(Tree<Number>, BTreeMap<u32, Vec<u8>>)> = Vec::new();
+            let mut clones = Vec::new();
             let range = random.u32(10..6000);
             let mut grows = true;
             for step in 0..3000 {

@@ -39,6 +39,8 @@ impl Peer {
     }
 }
 
+pub type SameReply = fn(peer: Peer, args: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> Option<bool>;
+
 /// The random commands of one family of types.
 pub struct Family {
     /// `random_commands` explains the notation; words that begin with a colon are filled in by `fill`.
@@ -47,7 +49,7 @@ pub struct Family {
     pub newer: &'static [(Peer, &'static str)],
     pub fill: fn(word: &str, random: &mut fastrand::Rng) -> Option<Vec<u8>>,
     /// Whether two replies that are not the same bytes mean the same (order of unordered things, times). None: not this family's.
-    pub same: fn(peer: Peer, args: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> Option<bool>,
+    pub same: SameReply,
     /// A command that chooses at random or by the clock runs here first; what the peer has to run to be in the same state, and
     /// whether its reply is right given ours. None: the same command.
     pub mirror: fn(args: &[Vec<u8>], ours: &[u8]) -> Option<Mirror>,

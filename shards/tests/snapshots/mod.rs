@@ -157,10 +157,11 @@ pub fn dump(state: &State, version_max: u32) -> Vec<u8> {
 
 /// The state as commands: RESP with the database of each.
 pub fn commands(state: &State) -> Vec<(DbIndex, Vec<u8>)> {
-    let encoded = |((db, key), (value, expire_at_ms)): (&(DbIndex, Vec<u8>), &(Value, Option<i64>))| {
+    let mut all = Vec::new();
+    for ((db, key), (value, expire_at_ms)) in state {
         let mut out = Vec::new();
         encode_entry_as_commands(&mut out, key, value, *expire_at_ms);
-        (*db, out)
-    };
-    state.iter().map(encoded).collect()
+        all.push((*db, out));
+    }
+    all
 }
