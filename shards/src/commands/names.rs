@@ -133,8 +133,15 @@ mod tests {
 
     #[test]
     fn a_renamed_command_has_its_new_name_and_no_other() {
-        let lines =
-            [("FLUSHALL", ""), ("Config", "cfg-X"), ("set", "PUT"), ("DEL", "SET"), ("get", "GET"), ("eval", ""), ("MIGRATE", "x")];
+        let lines = [
+            ("FLUSHALL", ""),
+            ("Config", "cfg-X"),
+            ("set", "PUT"),
+            ("DEL", "SET"),
+            ("get", "GET"),
+            ("eval", ""),
+            ("MIGRATE", "x"),
+        ];
         let names = renamed(&lines).expect("all exist");
         for (words, expected) in [
             (&["flushall"][..], None),
