@@ -7,6 +7,7 @@
 //! seconds:integer        … or of the type that is given: string, integer, double, key, pattern, unix-time
 //! addr=ip:port           … shown to users as `ip:port`, a string
 //! count:integer=number   … of a type and shown as something else
+//! destination:key#2      … found by that key specification; otherwise the nth key by the nth
 //! equal"="               a token with another name than its own, in lower case
 //! NX                     a word in upper case: a token, the argument `nx` of type pure-token
 //! CH=change              … with a name of its own
@@ -118,10 +119,13 @@ impl Parser {
             argument.kind = self.word();
             assert!(TYPES.contains(&argument.kind), "no type of an argument: {}", argument.kind);
         }
+        if self.accept("#") {
+            argument.key_spec = Some(self.word().parse().expect("the number of a key specification"));
+        }
         if self.accept("=") {
             argument.display_text = self.until(|c| c == ' ' || c == ']' || c == ')');
         }
-        if argument.kind == "key" {
+        if argument.kind == "key" && argument.key_spec.is_none() {
             argument.key_spec = Some(self.keys.min(self.specs.checked_sub(1).expect("a command with keys says where they are")));
             self.keys += 1;
         }
@@ -242,11 +246,12 @@ mod tests {
     fn each_form_of_the_notation_is_read() {
         let token = |word| Argument { token: Some(word), ..Argument::new(word, "pure-token") };
         let value = Argument::new;
-        let cases: [(&str, Argument); 10] = [
+        let cases: [(&str, Argument); 11] = [
             ("message", value("message", "string")),
             ("pattern", value("pattern", "pattern")),
             ("count:integer...", Argument { multiple: true, ..value("count", "integer") }),
             ("addr=ip:port", Argument { display_text: "ip:port", ..value("addr", "string") }),
+            ("by:pattern#2=x", Argument { key_spec: Some(2), display_text: "x", ..value("by", "pattern") }),
             ("[NX]", Argument { optional: true, ..token("NX") }),
             ("EX seconds:integer", Argument { token: Some("EX"), ..value("seconds", "integer") }),
             ("order(ASC | DESC)", Argument { inner: vec![token("ASC"), token("DESC")], ..value("order", "oneof") }),

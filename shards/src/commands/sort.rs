@@ -35,8 +35,8 @@ pub static COMMANDS: &[Command] = &[
     ])
     .acl(&["write", "set", "sortedset", "list", "slow", "dangerous"])
     .arguments(
-        "key [BY by-pattern=pattern:pattern] [LIMIT limit(offset:integer count:integer)] [GET get-pattern=pattern:pattern]... \
-         [order(ASC | DESC)] [ALPHA] [STORE destination:key]",
+        "key [BY by-pattern:pattern#1=pattern] [LIMIT limit(offset:integer count:integer)] [GET get-pattern:pattern#1=pattern]... \
+         [order(ASC | DESC)] [ALPHA=sorting] [STORE destination:key#2]",
     )
     .doc("generic", "1.0.0", COMPLEXITY, "Sort the elements in a list, set or sorted set"),
     Command::new("sort_ro", -2, flags::READONLY | flags::MOVABLEKEYS, Route::Keys(Multi::Gather), Run::Data(sort_ro))
@@ -51,8 +51,8 @@ pub static COMMANDS: &[Command] = &[
         ])
         .acl(&["read", "set", "sortedset", "list", "slow", "dangerous"])
         .arguments(
-            "key [BY by-pattern=pattern:pattern] [LIMIT limit(offset:integer count:integer)] \
-             [GET get-pattern=pattern:pattern]... [order(ASC | DESC)] [ALPHA]",
+            "key [BY by-pattern:pattern#1=pattern] [LIMIT limit(offset:integer count:integer)] \
+             [GET get-pattern:pattern#1=pattern]... [order(ASC | DESC)] [ALPHA=sorting]",
         )
         .doc(
             "generic",
@@ -137,12 +137,12 @@ fn reads_unnamed(args: &[&[u8]]) -> bool {
     Request::parse(&args[2..], true).is_ok_and(|request| request.by.iter().chain(&request.get).any(|p| p.contains(&b'*')))
 }
 
-/// SORT key [BY pattern] [LIMIT offset count] [GET pattern …] [ASC | DESC] [ALPHA] [STORE destination]
+/// SORT key [BY pattern] [LIMIT offset count] [GET pattern …] [ASC | DESC] [ALPHA=sorting] [STORE destination]
 fn sort(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| sort_key(ctx, args[1], &Request::parse(&args[2..], true)?));
 }
 
-/// SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern …] [ASC | DESC] [ALPHA]
+/// SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern …] [ASC | DESC] [ALPHA=sorting]
 fn sort_ro(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| sort_key(ctx, args[1], &Request::parse(&args[2..], false)?));
 }

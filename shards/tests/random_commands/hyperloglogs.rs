@@ -1,6 +1,6 @@
 //! Random commands on HyperLogLogs.
 
-use super::Family;
+use super::{Family, Mirror};
 
 pub static HYPERLOGLOGS: Family = Family {
     templates: &[
@@ -23,10 +23,16 @@ pub static HYPERLOGLOGS: Family = Family {
     newer: &[],
     fill,
     same: |_, _, _, _| None,
-    mirror: |_, _| None,
+    mirror,
     state: &[],
     keys: &["hll0", "hll1", "hll2", "hll3"],
 };
+
+/// Redis keeps the elements that it added before it met the corrupt part, without telling its log; here a PFADD that fails changes nothing.
+fn mirror(args: &[Vec<u8>], ours: &[u8]) -> Option<Mirror> {
+    let failed = args[0].eq_ignore_ascii_case(b"PFADD") && ours.starts_with(b"-INVALIDOBJ");
+    failed.then(|| Mirror { commands: Vec::new() })
+}
 
 fn fill(word: &str, random: &mut fastrand::Rng) -> Option<Vec<u8>> {
     Some(match word {
