@@ -1,6 +1,6 @@
 //! What a transaction over several shards holds while it needs more than one hop.
 
-use crate::commands::{Effects, Unnamed};
+use crate::commands::{self, Effects, Unnamed};
 use crate::ids::{DbIndex, Lsn, Seq, ShardId};
 use crate::transaction::{LentEntry, Transaction};
 use std::collections::HashSet;
@@ -37,12 +37,15 @@ impl Active {
     }
 }
 
-/// The effects that concern keys of `shard`, by their first argument behind the name.
+/// The effects that concern keys of `shard`: each names one key, where its command's table entry says (of XGROUP it is the second argument).
 pub(super) fn effects_of(effects: &Effects, shard: ShardId, shards: u16) -> Effects {
     let mut own = Effects::default();
     for (db, resp) in effects.iter() {
         let (args, _) = crate::resp::decode_command(resp).expect("effects are well-formed");
-        let key = args.get(1).expect("an effect of a gathered command names one key");
+        let command = commands::resolve(&args).expect("effects are commands");
+        let mut keys = commands::keys_of(command, &args).expect("effects are right commands");
+        let key = args[keys.next().expect("an effect of a gathered command names one key")];
+        assert!(keys.next().is_none(), "{}: an effect of a gathered command names one key only", command.name);
         if crate::ids::Slot::of_key(key).shard(shards) == shard {
             own.push(db, &args);
         }

@@ -8,6 +8,7 @@
 
 mod directed;
 mod disk;
+mod families;
 mod oracle;
 mod stuck;
 mod workload;
