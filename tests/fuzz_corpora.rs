@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 /// Mutated inputs per target.
-const ROUNDS: usize = 3000;
+const ROUNDS: usize = 8000;
 /// Mutations of one input, at most.
 const MUTATIONS: usize = 6;
 /// Values that counts and lengths are seldom tested with.

@@ -14,7 +14,7 @@ fn main() {
     let keys: u64 = std::env::args().nth(1).map_or(2_000_000, |text| text.parse().expect("the number of keys"));
     let mut keyspace = Keyspace::new(16, 0x5eed);
     let before = rss_bytes();
-    time("insert", keys, |number| drop(keyspace.insert(0, &key(number), value(number), None)));
+    time("insert", keys, |number| _ = keyspace.insert(0, &key(number), value(number), None));
     let held = rss_bytes() - before;
     println!("memory            {:>8.1} bytes per key (VmRSS)", held as f64 / keys as f64);
     println!("memory_bytes()    {:>8.1} bytes per key", keyspace.memory_bytes() as f64 / keys as f64);

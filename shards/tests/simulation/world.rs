@@ -9,7 +9,7 @@ use shards::log::FsyncMode;
 use shards::log::format::{FRAME_HEADER_BYTES, HEADER_BYTES, MAGIC, Record, decode_frame_header, take_record};
 use shards::log::writer::SegmentBytes;
 use shards::manifest::{BaseFormat, Manifest};
-use shards::rdb::values::encode_value;
+use shards::rdb::values::{VERSION_ALL, encode_value};
 use shards::rdb::writer::Compression;
 use shards::recovery::{Assume, Found, OpenOptions, Opened, Sequential, decide, load, look, open, read_back};
 use shards::shard::{Settings, Shard, Start};
@@ -526,7 +526,7 @@ pub type Contents = BTreeMap<(u16, Vec<u8>), (Value, Option<i64>)>;
 /// All that a value holds, as bytes in which tokens can be found.
 pub fn text_of(value: &Value) -> Vec<u8> {
     let mut text = Vec::new();
-    encode_value(&mut text, value, Compression::Off);
+    encode_value(&mut text, value, VERSION_ALL, Compression::Off);
     text
 }
 
