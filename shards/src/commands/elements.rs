@@ -1,4 +1,4 @@
-//! What commands on the elements of one collection share: random choices, steps of a scan.
+//! What commands on the elements of one collection share: random choices, steps of a scan, what a pop of several keys asks for.
 
 use super::arguments::{Failure, NOT_INTEGER, SYNTAX, integer, is};
 use super::context::Ctx;
@@ -117,6 +117,34 @@ pub fn last_option(args: &[&[u8]], at: usize, option: &str) -> Result<bool, Fail
         None => Ok(false),
         Some(word) if args.len() == at + 1 && is(word, option) => Ok(true),
         Some(_) => Err(SYNTAX),
+    }
+}
+
+/// Whom LMPOP and ZMPOP take from: the first of the keys that has elements.
+pub struct MultiPop<'a, 'w, End> {
+    pub keys: &'w [&'a [u8]],
+    pub end: End,
+    pub count: usize,
+}
+
+impl<'a, 'w, End> MultiPop<'a, 'w, End> {
+    /// `numkeys key [key …] END [COUNT count]`: `end_of` reads the word for the end.
+    pub fn parse(words: &'w [&'a [u8]], end_of: impl Fn(&[u8]) -> Result<End, Failure>) -> Result<Self, Failure> {
+        let positive = |text: &[u8], failure: &'static str| match integer(text) {
+            Ok(number @ 1..) => Ok(number as usize),
+            _ => Err(Failure::Borrowed(failure)),
+        };
+        let keys = positive(words[0], "ERR numkeys should be greater than 0")?;
+        // The keys are followed by a word.
+        let (keys, words) = words[1..].split_at_checked(keys).ok_or(SYNTAX)?;
+        let (end, words) = words.split_first().ok_or(SYNTAX)?;
+        let end = end_of(end)?;
+        let count = match words {
+            [] => return Ok(MultiPop { keys, end, count: 1 }),
+            [word, count, ..] if is(word, "COUNT") => positive(count, "ERR count should be greater than 0")?,
+            _ => return Err(SYNTAX),
+        };
+        if words.len() == 2 { Ok(MultiPop { keys, end, count }) } else { Err(SYNTAX) }
     }
 }
 

@@ -1,11 +1,24 @@
 //! Expiry options of SET, GETEX, SETEX and RESTORE as one absolute time.
 
-use super::arguments::{Failure, integer};
+use super::arguments::{Failure, integer, is};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unit {
     Seconds,
     Milliseconds,
+}
+
+impl Unit {
+    /// Of an option's word, and whether its time is absolute.
+    pub fn of_option(word: &[u8]) -> Option<(Unit, bool)> {
+        match () {
+            () if is(word, "EX") => Some((Unit::Seconds, false)),
+            () if is(word, "PX") => Some((Unit::Milliseconds, false)),
+            () if is(word, "EXAT") => Some((Unit::Seconds, true)),
+            () if is(word, "PXAT") => Some((Unit::Milliseconds, true)),
+            () => None,
+        }
+    }
 }
 
 /// An expiry as the client wrote it.

@@ -61,7 +61,7 @@ fn reply_values(ctx: &mut Ctx<'_>, entry: Option<Entry>, fields: &[&[u8]], once:
 fn hgetex(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
         let entry = find_hash(ctx, args[1])?;
-        let kind = time_kind(args[2]);
+        let kind = Unit::of_option(args[2]);
         let at_ms = kind.map(|(unit, absolute)| parse_time(ctx, args[3], unit, absolute, "hgetex")).transpose()?;
         let persist = is(args[2], "PERSIST");
         let at = 2 + if at_ms.is_some() { 2 } else { persist as usize };
@@ -76,16 +76,6 @@ fn hgetex(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         }
         Ok(())
     });
-}
-
-fn time_kind(word: &[u8]) -> Option<(Unit, bool)> {
-    match () {
-        () if is(word, "EX") => Some((Unit::Seconds, false)),
-        () if is(word, "PX") => Some((Unit::Milliseconds, false)),
-        () if is(word, "EXAT") => Some((Unit::Seconds, true)),
-        () if is(word, "PXAT") => Some((Unit::Milliseconds, true)),
-        () => None,
-    }
 }
 
 /// HSETEX key [FNX | FXX] [EX seconds | PX ms | EXAT unix-s | PXAT unix-ms | KEEPTTL] FIELDS numfields field value [field value …]
@@ -131,7 +121,7 @@ impl<'a> SetRequest<'a> {
                 }
                 continue;
             }
-            let kind = time_kind(word);
+            let kind = Unit::of_option(word);
             if kind.is_none() && !is(word, "KEEPTTL") {
                 return Err(format!("ERR unknown argument: {}", String::from_utf8_lossy(word)).into());
             }

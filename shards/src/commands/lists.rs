@@ -5,6 +5,7 @@ use super::arguments::{
     typed_to_change,
 };
 use super::context::Ctx;
+use super::elements::MultiPop;
 use super::events::EventClasses;
 use super::lookup::{counted_keys, wrong_number};
 use super::table::{Command, Multi, Route, Run, Spec, flags};
@@ -608,7 +609,7 @@ pub fn move_element(
 /// LMPOP numkeys key [key …] LEFT | RIGHT [COUNT count]
 fn lmpop(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
-        let request = parse_lmpop(&args[1..])?;
+        let request = MultiPop::parse(&args[1..], end_of)?;
         for key in request.keys {
             if let Some(entry) = find_typed::<List>(ctx, key)? {
                 let elements = pop(ctx, key, entry, request.end, request.count);
@@ -621,29 +622,4 @@ fn lmpop(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
         ctx.reply.null_array();
         Ok(())
     });
-}
-
-struct PopRequest<'a> {
-    keys: &'a [&'a [u8]],
-    end: End,
-    count: usize,
-}
-
-/// `words` begin at the number of keys.
-fn parse_lmpop<'a>(words: &'a [&'a [u8]]) -> Result<PopRequest<'a>, Failure> {
-    let count = integer(words[0]).ok().filter(|count| *count > 0).ok_or("ERR numkeys should be greater than 0")? as usize;
-    let (end, options) = words.get(count + 1..).and_then(<[_]>::split_first).ok_or(SYNTAX)?;
-    let end = end_of(end)?;
-    let count_of = |text: &[u8]| {
-        let count = integer(text).ok().filter(|count| *count > 0);
-        count.map(|count| count as usize).ok_or(Failure::Borrowed("ERR count should be greater than 0"))
-    };
-    let mut elements = None;
-    for option in options.chunks(2) {
-        match option {
-            [word, text] if elements.is_none() && is(word, "COUNT") => elements = Some(count_of(text)?),
-            _ => return Err(SYNTAX),
-        }
-    }
-    Ok(PopRequest { keys: &words[1..=count], end, count: elements.unwrap_or(1) })
 }

@@ -115,7 +115,7 @@ impl<'a> Options<'a> {
         let mut rest = words.iter();
         while let Some(word) = rest.next() {
             if !options.flag(word, command) {
-                let (unit, absolute) = expiry_kind(word).ok_or(SYNTAX)?;
+                let (unit, absolute) = Unit::of_option(word).ok_or(SYNTAX)?;
                 let text = rest.next().ok_or(SYNTAX)?;
                 options.set_expiry(ExpiryTime { text, unit, absolute })?;
             }
@@ -146,16 +146,6 @@ impl<'a> Options<'a> {
         }
         self.expiry = Some(expiry);
         Ok(())
-    }
-}
-
-fn expiry_kind(word: &[u8]) -> Option<(Unit, bool)> {
-    match () {
-        () if is(word, "EX") => Some((Unit::Seconds, false)),
-        () if is(word, "PX") => Some((Unit::Milliseconds, false)),
-        () if is(word, "EXAT") => Some((Unit::Seconds, true)),
-        () if is(word, "PXAT") => Some((Unit::Milliseconds, true)),
-        () => None,
     }
 }
 

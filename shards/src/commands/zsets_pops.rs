@@ -1,7 +1,8 @@
 //! Taking the least or greatest members out of sorted sets: ZPOPMIN, ZPOPMAX, ZMPOP.
 
-use super::arguments::{Failure, SYNTAX, answer, find_typed, integer, is, typed};
+use super::arguments::{Failure, SYNTAX, answer, find_typed, is, typed};
 use super::context::Ctx;
+use super::elements::MultiPop;
 use super::lookup::counted_keys;
 use super::table::{Command, Multi, Route, Run, Spec, flags};
 use super::zsets::reply_members;
@@ -91,7 +92,7 @@ fn packed(members: &[(Vec<u8>, f64)]) -> impl Iterator<Item = (Packed<'_>, f64)>
 /// ZMPOP numkeys key [key …] MIN | MAX [COUNT count]
 fn zmpop(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
     answer(ctx, |ctx| {
-        let (keys, end, count) = parse_mpop(&args[1..])?;
+        let MultiPop { keys, end, count } = parse_mpop(&args[1..])?;
         for key in keys {
             if let Some(entry) = find_typed::<Zset>(ctx, key)? {
                 let popped = pop(ctx, key, entry, end, count);
@@ -105,28 +106,12 @@ fn zmpop(ctx: &mut Ctx<'_>, args: &[&[u8]]) {
 }
 
 /// `numkeys key [key …] MIN | MAX [COUNT count]`
-pub fn parse_mpop<'a, 'w>(words: &'w [&'a [u8]]) -> Result<(&'w [&'a [u8]], End, usize), Failure> {
-    let positive = |text: &[u8], failure: &'static str| match integer(text) {
-        Ok(number @ 1..) => Ok(number as usize),
-        _ => Err(Failure::Borrowed(failure)),
-    };
-    let count = positive(words[0], "ERR numkeys should be greater than 0")?;
-    // The keys are followed by a word.
-    let (keys, words) = words[1..].split_at_checked(count).ok_or(SYNTAX)?;
-    let (end, words) = match words {
-        [word, rest @ ..] if is(word, "MIN") => (End::Min, rest),
-        [word, rest @ ..] if is(word, "MAX") => (End::Max, rest),
-        _ => return Err(SYNTAX),
-    };
-    match words {
-        [] => Ok((keys, end, 1)),
-        [word, count] if is(word, "COUNT") => Ok((keys, end, positive(count, "ERR count should be greater than 0")?)),
-        [word, count, ..] if is(word, "COUNT") => {
-            positive(count, "ERR count should be greater than 0")?;
-            Err(SYNTAX)
-        }
-        _ => Err(SYNTAX),
-    }
+pub fn parse_mpop<'a, 'w>(words: &'w [&'a [u8]]) -> Result<MultiPop<'a, 'w, End>, Failure> {
+    MultiPop::parse(words, |word| match () {
+        () if is(word, "MIN") => Ok(End::Min),
+        () if is(word, "MAX") => Ok(End::Max),
+        () => Err(SYNTAX),
+    })
 }
 
 /// The answer of ZMPOP: the key and pairs, in both protocols.
